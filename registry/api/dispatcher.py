@@ -1,0 +1,77 @@
+"""Every request to `/v2/` goes through here: find the endpoint, ask whether it may, run it, tell what went wrong.
+
+It stands below aiohttp's Application: router, decorators and middleware would cost more than a manifest's look-up.
+"""
+
+import logging
+
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from registry.api.call import Call, decide, empty
+from registry.api.routes import ENDPOINTS, METHODS
+from registry.api.routing import Route, parse_target
+from registry.assembly import Registry
+from registry.domain.access import ANONYMOUS, Caller
+from registry.domain.errors import RegistryError, Unsupported
+from registry.domain.names import RepositoryName
+from registry.web.browsers import BrowserGuard
+from registry.web.errors import error_response
+from registry.web.requests import request_id
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_REPOSITORY = (Route.PING, Route.CATALOG)
+
+
+class Dispatcher:
+    """Callable as a request handler of aiohttp's low-level server."""
+
+    def __init__(self, registry: Registry, guard: BrowserGuard) -> None:
+        self._registry = registry
+        self._guard = guard
+
+    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._answer(request)
+        except RegistryError as error:
+            return self._refusal(request, error)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request %s failed", request_id(request))
+            return self._refusal(request, RegistryError())
+
+    async def _answer(self, request: BaseRequest) -> web.StreamResponse:
+        target = parse_target(request.raw_path)
+        endpoint = ENDPOINTS.get((target.route, request.method))
+        if endpoint is None:
+            return self._other_method(request, target.route)
+        if request.method not in ("GET", "HEAD"):
+            self._guard.check(request)
+        named = target.route not in _WITHOUT_REPOSITORY
+        call = Call(
+            request=request,
+            registry=self._registry,
+            caller=Caller(ANONYMOUS, request_id(request)),
+            repository=RepositoryName.parse(target.name) if named else RepositoryName(),
+            reference=endpoint.reference(target.argument) if endpoint.reference else None,
+            upload_id=target.argument,
+            query=target.query,
+        )
+        decide(call, endpoint.action)
+        return await endpoint.handler(call)
+
+    def _other_method(self, request: BaseRequest, route: Route) -> web.StreamResponse:
+        allowed = {"Allow": METHODS[route]}
+        if request.method == "OPTIONS":
+            return empty(204, allowed)
+        raise Unsupported("this method is not allowed here; see Allow", headers=allowed)
+
+    def _refusal(self, request: BaseRequest, error: RegistryError) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            # A second head in the middle of a body would pass for content: cut the connection instead
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionError("the answer had begun") from error
+        return error_response(error)

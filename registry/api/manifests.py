@@ -1,0 +1,90 @@
+"""Manifests: end-3, 7 and 9."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from registry.api import locations
+from registry.api.call import Call, empty
+from registry.api.conditions import conditions, etag, is_known
+from registry.content.pushing import Push
+from registry.domain.errors import EncodingUnsupported, TagInvalid, UriTooLong
+from registry.domain.manifest import MANIFEST_LIMIT
+from registry.domain.names import Tag
+from registry.metadata.manifests import StoredHead, StoredManifest
+from registry.web.bodies import read_manifest
+
+TAGS_LIMIT = 100
+
+
+def _headers(found: StoredManifest | StoredHead) -> dict[str, str]:
+    return {
+        "Content-Type": found.media_type,
+        "Content-Length": str(found.size),
+        "Docker-Content-Digest": found.digest,
+        "ETag": etag(found.digest),
+    }
+
+
+async def get(call: Call) -> web.StreamResponse:
+    """end-3, GET: the stored bytes, whatever Accept says (spec page, section 7.3)."""
+    found = await call.registry.manifests.get(call.repository, call.tag_or_digest)
+    if is_known(call, found.digest):
+        return empty(304, {"ETag": etag(found.digest), "Docker-Content-Digest": found.digest})
+    return web.Response(body=found.payload, headers=_headers(found))
+
+
+async def head(call: Call) -> web.StreamResponse:
+    """end-3, HEAD."""
+    found = await call.registry.manifests.head(call.repository, call.tag_or_digest)
+    if is_known(call, found.digest):
+        return empty(304, {"ETag": etag(found.digest), "Docker-Content-Digest": found.digest})
+    return empty(200, _headers(found))
+
+
+async def put(call: Call) -> web.StreamResponse:
+    """end-7a and 7b."""
+    if (call.header("Content-Encoding") or "identity").lower() != "identity":
+        raise EncodingUnsupported()
+    tags = _tags(call)
+    push = Push(
+        repository=call.repository,
+        reference=call.tag_or_digest,
+        payload=await read_manifest(call.request, MANIFEST_LIMIT),
+        content_type=call.header("Content-Type") or "",
+        tags=tags,
+        conditions=conditions(call),
+    )
+    manifest = await call.registry.manifests.put(push, call.caller)
+    headers = CIMultiDict(
+        {
+            "Location": locations.manifest(call, manifest.digest),
+            "Docker-Content-Digest": manifest.digest,
+            "ETag": etag(manifest.digest),
+        }
+    )
+    if manifest.subject:
+        headers["OCI-Subject"] = manifest.subject.digest
+    for tag in tags if "tag" in call.query else ():
+        headers.add("OCI-Tag", tag)
+    return web.Response(status=201, headers=headers)
+
+
+async def delete(call: Call) -> web.StreamResponse:
+    """end-9."""
+    await call.registry.manifests.delete(call.repository, call.tag_or_digest, conditions(call), call.caller)
+    return empty(202, {})
+
+
+def _tags(call: Call) -> Sequence[Tag]:
+    """The tags to point here: the one in the path, or those in the query beside a digest."""
+    reference, wanted = call.reference, call.all("tag")
+    if isinstance(reference, Tag):
+        if wanted:
+            raise TagInvalid("tag= goes with a digest in the path, not with a tag")
+        return [reference]
+    tags = [Tag.parse(text) for text in dict.fromkeys(wanted)]
+    if len(tags) > TAGS_LIMIT:
+        raise UriTooLong(f"at most {TAGS_LIMIT} tags in one push")
+    return tags

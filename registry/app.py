@@ -1,0 +1,59 @@
+"""Everything that answers HTTP: the API on its dispatcher, the rest on aiohttp's Application."""
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from registry.api.dispatcher import Dispatcher
+from registry.assembly import Registry
+from registry.domain.errors import EndpointUnknown, RegistryError, Unsupported
+from registry.web import health
+from registry.web.browsers import BrowserGuard, is_loopback
+from registry.web.errors import error_response
+from registry.web.protocol import Runner
+from registry.web.requests import stamp
+
+# How long requests that run may go on after SIGTERM
+DRAIN_SECONDS = 30.0
+
+
+def make_runner(registry: Registry) -> Runner:
+    """The server of this registry; `setup` it, then give it sites."""
+    return Runner(Dispatcher(registry, _guard(registry)), make_app(registry), shutdown_timeout=DRAIN_SECONDS)
+
+
+def make_app(registry: Registry) -> web.Application:
+    """Health, and JSON for whatever is not there."""
+    app = web.Application(middlewares=[_errors])
+    app.on_response_prepare.append(_stamp)
+    app.router.add_get("/livez", health.live)
+    for path in ("/readyz", "/healthz", "/startupz"):
+        app.router.add_get(path, health.ready(registry))
+    return app
+
+
+async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
+    stamp(request, response)
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RegistryError as error:
+        return error_response(error)
+    except web.HTTPMethodNotAllowed as error:
+        return error_response(Unsupported(headers={"Allow": error.headers["Allow"]}))
+    except web.HTTPNotFound:
+        return error_response(EndpointUnknown())
+
+
+def _guard(registry: Registry) -> BrowserGuard:
+    http, auth = registry.settings.http, registry.settings.auth
+    return BrowserGuard(loopback_only=auth.mode == "open", host=http.host)
+
+
+def listens_on_loopback(addr: str) -> bool:
+    """Whether nobody but this machine can reach an address of `http.addr`."""
+    return addr.startswith("unix:") or is_loopback(urlsplit(f"//{addr}").hostname or "")

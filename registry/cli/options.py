@@ -1,0 +1,26 @@
+"""Options that commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from registry.config import Loaded, load
+
+CONFIG_VARIABLE = "REGISTRY_CONFIGURATION_PATH"
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None, Parameter(name="--config", env_var=CONFIG_VARIABLE, help="TOML file with settings.")
+]
+Flags: TypeAlias = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", help="A setting as key=value, such as http.addr=:5000; `config show` lists them."),
+]
+AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def settings(config: Path | None, flags: tuple[str, ...]) -> Loaded:
+    """Settings of all sources; raise SettingsError."""
+    environment = {name: value for name, value in os.environ.items() if name != CONFIG_VARIABLE}
+    return load(config, environment, flags)

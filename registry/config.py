@@ -1,0 +1,340 @@
+"""Settings: defaults, then a TOML file, then the environment, then flags. All problems are told at once.
+
+A setting's key is its place in `Settings`, its variable REGISTRY_<SECTION>_<KEY>; keys have no underscore. Where
+the official registry image has a word for a thing, ours is the same.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+PREFIX = "REGISTRY_"
+
+T = TypeVar("T")
+
+
+class SettingsError(Exception):
+    """What is wrong with the settings, each line with its source."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+# --- what a value may look like: each parser takes TOML's value or text, and raises ValueError -----------------
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text")  # noqa: TRY004 - the loader catches one kind
+    return value
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("expected true or false")
+
+
+def _path(value: object) -> Path:
+    if not _text(value):
+        raise ValueError("expected a path")
+    return Path(_text(value))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            value = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError('expected a list such as ["v*", "stable"]') from error
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError('expected a list such as ["v*", "stable"]')
+    return tuple(value)
+
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _duration(value: object) -> int:
+    """Milliseconds."""
+    matched = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", _text(value))
+    if matched is None or not int(matched[1]):
+        raise ValueError("expected a time such as 90s, 15m, 24h or 7d")
+    return int(matched[1]) * _UNITS[matched[2]]
+
+
+def _choice(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"expected one of: {', '.join(words)}")
+        return _text(value)
+
+    return parse
+
+
+def _address(value: object) -> str:
+    text = _text(value)
+    if text.startswith("unix:/") or re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]*):\d{1,5}", text):
+        return text
+    raise ValueError("expected host:port, :port, [::1]:port or unix:/path")
+
+
+def _host(value: object) -> str:
+    text = _text(value)
+    if not text or re.fullmatch(r"https?://[^/?#@\s]+", text):
+        return text
+    raise ValueError("expected the address that clients use, such as https://registry.example.com")
+
+
+def _database_url(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"sqlite:///[^?#]+", text):
+        raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
+    return text
+
+
+def _setting(default: T, parse: Callable[[object], T], about: str, *, written: str | None = None) -> T:
+    """A field of a section; `written` is how the default stands in a file."""
+    text = written if written is not None else default
+    return field(default=default, metadata={"parse": parse, "about": about, "written": text})
+
+
+# --- the settings ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    addr: str = _setting("127.0.0.1:5000", _address, "where to listen: host:port, :port, [::1]:port, unix:/path")
+    host: str = _setting(
+        "", _host, "the address that clients use; makes every Location absolute. Empty: Locations are paths"
+    )
+
+
+_BLOBS = Path("data/blobs")
+
+
+@dataclass(frozen=True, slots=True)
+class FilesystemSettings:
+    rootdirectory: Path = _setting(_BLOBS, _path, "the folder for blobs", written=str(_BLOBS))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSettings:
+    enabled: bool = _setting(True, _boolean, "whether clients may delete tags, manifests and blobs")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadonlySettings:
+    enabled: bool = _setting(False, _boolean, "refuse every push and delete; pulls go on")
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceSettings:
+    readonly: ReadonlySettings = ReadonlySettings()
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    driver: str = _setting("filesystem", _choice("filesystem"), "where blobs live")
+    filesystem: FilesystemSettings = FilesystemSettings()
+    delete: DeleteSettings = DeleteSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    url: str = _setting("sqlite:///data/registry.db", _database_url, "the metadata's database")
+
+    @property
+    def path(self) -> Path:
+        return Path(self.url.removeprefix("sqlite:///"))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    mode: str = _setting(
+        "open",
+        _choice("open", "open-anywhere"),
+        "open: everybody may do everything, refused off loopback; open-anywhere: the same, on any address",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GcSettings:
+    lease: int = _setting(
+        86_400_000, _duration, "how long pushed content is kept without a manifest or tag that needs it", written="24h"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TagsSettings:
+    immutable: tuple[str, ...] = _setting((), _texts, "globs of tags that can be made but neither moved nor deleted")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsSettings:
+    expiry: int = _setting(86_400_000, _duration, "when an unfinished upload is given up", written="24h")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    level: str = _setting("info", _choice("debug", "info", "warn", "error"), "the least that is logged")
+    formatter: str = _setting(
+        "auto", _choice("auto", "text", "json"), "auto: text on a terminal, else one JSON object a line"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting. Times in milliseconds."""
+
+    http: HttpSettings = HttpSettings()
+    storage: StorageSettings = StorageSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    auth: AuthSettings = AuthSettings()
+    gc: GcSettings = GcSettings()
+    tags: TagsSettings = TagsSettings()
+    uploads: UploadsSettings = UploadsSettings()
+    log: LogSettings = LogSettings()
+
+
+# --- the catalogue: the tree above, flat -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One setting, for loading and for documents."""
+
+    key: str
+    parse: Callable[[object], Any]
+    about: str
+    default: Any
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.key.upper().replace(".", "_")
+
+
+def _walk(section: Any, prefix: str) -> Iterator[Entry]:
+    for item in fields(section):
+        if is_dataclass(item.default):
+            yield from _walk(item.default, f"{prefix}{item.name}.")
+        else:
+            yield Entry(prefix + item.name, item.metadata["parse"], item.metadata["about"], item.metadata["written"])
+
+
+CATALOGUE: Mapping[str, Entry] = {entry.key: entry for entry in _walk(Settings(), "")}
+
+# The official image chooses the driver with the section's own name
+_ALIASES = {"REGISTRY_STORAGE": "storage.driver"}
+# Words of the official image that protect something: to ignore one would be worse than not to start
+_PROTECTING = (
+    "REGISTRY_AUTH",
+    "REGISTRY_HTTP_TLS",
+    "REGISTRY_PROXY",
+    "REGISTRY_STORAGE_DELETE",
+    "REGISTRY_STORAGE_MAINTENANCE",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, where each value came from, and what the operator should know."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    warnings: Sequence[str]
+
+
+class _Loader:
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.sources: dict[str, str] = {}
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def put(self, key: str, value: object, source: str) -> None:
+        entry = CATALOGUE.get(key)
+        if entry is None:
+            near = difflib.get_close_matches(key, CATALOGUE, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.problems.append(f"{source}: unknown setting {key}{hint}")
+            return
+        try:
+            self.values[key] = entry.parse(value)
+        except ValueError as error:
+            self.problems.append(f"{source}: {key}: {error}")
+        else:
+            self.sources[key] = source
+
+    def put_file(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                tree = tomllib.load(file)
+        except OSError as error:
+            self.problems.append(f"{path}: {error.strerror}")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            self.problems.append(f"{path}: {error}")
+        else:
+            self._put_tree(tree, "", str(path))
+
+    def _put_tree(self, tree: Mapping[str, object], prefix: str, source: str) -> None:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                self._put_tree(value, f"{prefix}{name}.", source)
+            else:
+                self.put(prefix + name, value, source)
+
+    def put_environment(self, environment: Mapping[str, str]) -> None:
+        known = {entry.variable: key for key, entry in CATALOGUE.items()} | _ALIASES
+        for variable in sorted(name for name in environment if name.startswith(PREFIX)):
+            if variable in known:
+                self.put(known[variable], environment[variable], variable)
+            elif variable.removesuffix("_FILE") in known:
+                self._put_secret(known[variable.removesuffix("_FILE")], Path(environment[variable]), variable)
+            elif variable.startswith(_PROTECTING):
+                self.problems.append(f"{variable}: not supported yet; unset it if you do not rely on what it protects")
+            else:
+                self.warnings.append(f"{variable} is not a setting and is ignored")
+
+    def _put_secret(self, key: str, path: Path, variable: str) -> None:
+        try:
+            self.put(key, path.read_text("utf-8").strip(), variable)
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"{variable}: {path}: {error}")
+
+
+def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]) -> Loaded:
+    """Read all sources; `flags` are `key=value`. Raise SettingsError with every problem found."""
+    loader = _Loader()
+    if file is not None:
+        loader.put_file(file)
+    loader.put_environment(environment)
+    for flag in flags:
+        key, separator, value = flag.partition("=")
+        if separator:
+            loader.put(key, value, f"--set {key}")
+        else:
+            loader.problems.append(f"--set {flag}: expected key=value")
+    if loader.problems:
+        raise SettingsError(loader.problems)
+    return Loaded(_build(Settings(), loader.values, ""), loader.sources, loader.warnings)
+
+
+def _build(section: T, values: Mapping[str, Any], prefix: str) -> T:
+    changes = {}
+    for item in fields(section):  # type: ignore[arg-type]
+        current = getattr(section, item.name)
+        key = prefix + item.name
+        if is_dataclass(current):
+            changes[item.name] = _build(current, values, f"{key}.")
+        elif key in values:
+            changes[item.name] = values[key]
+    return replace(section, **changes)  # type: ignore[type-var]

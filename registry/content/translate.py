@@ -1,0 +1,25 @@
+"""What the store raises, in the words of the registry."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from registry.domain.errors import BlobUploadUnknown, Unavailable
+from storage.errors import StagedBytesMissing, StorageFailed, StorageFull
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """BlobMissing passes: only its catcher knows which blob was meant."""
+    try:
+        yield
+    except StorageFull as error:
+        raise Unavailable("no space left for blobs; the operator must free some") from error
+    except StorageFailed as error:
+        log.exception("the blob store failed")
+        raise Unavailable("the blob store failed; start this push again") from error
+    except StagedBytesMissing as error:
+        log.exception("staged bytes are missing")
+        raise BlobUploadUnknown() from error

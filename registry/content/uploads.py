@@ -1,0 +1,210 @@
+"""Uploads: from POST to a blob, in one request or in many, from clients that come back and from those that don't."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from registry.content.finishing import Finished, Finishing
+from registry.content.intake import Body
+from registry.content.leases import LEASE, Leases
+from registry.content.receiving import Receiver, Taken
+from registry.content.translate import storage_errors
+from registry.domain.access import Caller
+from registry.domain.errors import BlobUploadUnknown, DigestInvalid, RegistryError, Unavailable
+from registry.domain.names import Digest, Hasher, RepositoryName
+from registry.metadata import blobs, repositories, uploads
+from registry.metadata.database import Database
+from registry.metadata.uploads import Opening, UploadKey, UploadRow
+from storage.backend import BlobStore
+
+EXPIRY_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """Where an upload stands: `offset` durable bytes."""
+
+    id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Times in milliseconds, memory in bytes."""
+
+    expiry: int
+    link_lease: int
+    memory: int
+
+
+class Uploads:
+    """The service of uploads. `new_id` makes 32 random hex digits; `owner` names this process in leases."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: BlobStore,
+        *,
+        owner: str,
+        limits: UploadLimits,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._limits = limits
+        self._new_id = new_id
+        self._leases = Leases(database, owner)
+        self._finishing = Finishing(database, store)
+        self._receiver = Receiver(database, store, limits.expiry, limits.memory)
+
+    async def start(self, repository: RepositoryName, caller: Caller, algorithm: str) -> UploadState:
+        """Open an upload (end-4a, end-4c)."""
+        opening = Opening(self._key(repository, caller), algorithm, self._limits.expiry)
+        row = await self._database.write(_open, opening)
+        return UploadState(row.id, 0)
+
+    async def push(self, repository: RepositoryName, caller: Caller, digest: Digest, body: Body) -> None:
+        """A whole blob in one request (end-4b): leaves a blob or nothing."""
+        key = self._key(repository, caller)
+        opening = Opening(key, digest.algorithm, self._limits.expiry, self._leases.owner, LEASE)
+        row = await self._database.write(_open, opening)
+        try:
+            await self._finish(await self._receiver.take(row, body, Hasher(digest.algorithm)), digest)
+        except RegistryError:
+            await self._receiver.abandon(row)
+            raise
+
+    async def mount(self, repository: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
+        """Link a blob that `source` holds, or, without it, any repository (end-11); False when none does."""
+        return await self._database.write(_mount, repository, digest, source, self._limits.link_lease)
+
+    async def status(self, key: UploadKey) -> UploadState:
+        """How far an upload is (end-13); raise BlobUploadUnknown."""
+        row = await self._database.read(uploads.find, key)
+        if row is None or row.finished is not None:
+            raise BlobUploadUnknown()
+        return UploadState(row.id, row.offset)
+
+    async def append(self, key: UploadKey, body: Body) -> UploadState:
+        """Add a chunk or a stream (end-5); raise BlobUploadUnknown, UploadOutOfOrder, SizeInvalid."""
+        row = await self._leases.take(key, body.start)
+        if row.finished is not None:
+            raise BlobUploadUnknown()
+        taken = await self._receiver.take(row, body, self._receiver.hasher(row, row.algorithm))
+        await self._receiver.release(taken)
+        return UploadState(row.id, taken.staged.size)
+
+    async def finish(self, key: UploadKey, digest: Digest, body: Body) -> None:
+        """Close an upload, with a last piece or an empty body (end-6).
+
+        Raises what `append` raises, and DigestInvalid, which ends the upload. Again after success is success
+        while the repository still holds the blob (design P16).
+        """
+        row = await self._leases.take(key, body.start)
+        if row.finished is not None:
+            await self._repeat(row, digest)
+            return
+        hasher = self._receiver.hasher(row, digest.algorithm)
+        if body.length == 0:
+            taken = Taken(row, row.staged, hasher)
+        else:
+            taken = await self._receiver.take(row, body, hasher)
+        await self._finish(taken, digest)
+
+    async def cancel(self, key: UploadKey) -> None:
+        """End an upload (end-14), also under a running writer; raise BlobUploadUnknown."""
+        row = await self._database.read(uploads.find, key)
+        if row is None or row.finished is not None:
+            raise BlobUploadUnknown()
+        await self._receiver.abandon(row)
+
+    async def expire(self) -> int:
+        """Forget uploads whose time is over; return how many."""
+        total = 0
+        while removed := await self._database.write(uploads.remove_expired, EXPIRY_BATCH):
+            for staged in removed:
+                self._receiver.forget(staged.upload_id)
+                with storage_errors():
+                    await self._store.discard(staged)
+            total += len(removed)
+        return total
+
+    async def sweep_staging(self) -> int:
+        """Remove staged bytes that no upload knows, left by a crash; return how many files. At start only."""
+        total = 0
+        async for found in self._store.uploads():
+            for staged in found:
+                if not await self._database.read(uploads.exists, staged.upload_id):
+                    await self._store.discard(staged)
+                    total += 1
+        return total
+
+    async def close(self) -> None:
+        await self._receiver.close()
+
+    def _key(self, repository: RepositoryName, caller: Caller) -> UploadKey:
+        return UploadKey(self._new_id(), repository, caller.identity.name)
+
+    async def _finish(self, taken: Taken, digest: Digest) -> None:
+        """Check the digest, then make the blob; a wrong one ends the upload."""
+        async with self._leases.kept(taken.row):
+            if await self._digest(taken, digest.algorithm) != digest:
+                await self._receiver.abandon(taken.row)
+                raise DigestInvalid("the content does not have this digest; the upload has ended, start again")
+            finished = Finished(taken.staged, taken.row.version, digest, self._limits.link_lease, self._limits.expiry)
+            try:
+                await self._finishing.finish(finished)
+            except Unavailable:
+                await self._receiver.release(taken)
+                raise
+
+    async def _digest(self, taken: Taken, algorithm: str) -> Digest:
+        """What the staged bytes hash to: known, or read once more (reliability c-6)."""
+        if taken.hasher is not None:
+            return taken.hasher.digest()
+        candidate = taken.row.candidate
+        if candidate and candidate.algorithm == algorithm and taken.staged == taken.row.staged:
+            return candidate
+        hasher = Hasher(algorithm)
+        with storage_errors():
+            async for piece in self._store.read_staged(taken.staged):
+                await asyncio.to_thread(hasher.update, piece)
+        return hasher.digest()
+
+    async def _repeat(self, row: UploadRow, digest: Digest) -> None:
+        """The answer to a PUT that was lost: once more yes, if it is the same blob and still here."""
+        if row.finished != digest:
+            raise DigestInvalid("this upload has ended as another digest")
+        if not await self._database.write(_renew, row, digest, self._limits.link_lease):
+            raise BlobUploadUnknown()
+
+
+def _open(connection: Connection, opening: Opening) -> UploadRow:
+    repository_id = repositories.get_or_create(connection, opening.key.repository)
+    return uploads.open_upload(connection, repository_id, opening)
+
+
+def _mount(
+    connection: Connection,
+    repository: RepositoryName,
+    digest: Digest,
+    source: RepositoryName | None,
+    lease: int,
+) -> bool:
+    if source is None:
+        held = blobs.find_anywhere(connection, digest)
+    else:
+        held = blobs.find_in(connection, source, digest)
+    if held is None:
+        return False
+    blobs.put_link(connection, repositories.get_or_create(connection, repository), digest, lease)
+    return True
+
+
+def _renew(connection: Connection, row: UploadRow, digest: Digest, lease: int) -> bool:
+    if not uploads.is_linked(connection, row.id, digest):
+        return False
+    blobs.put_link(connection, uploads.repository_of(connection, row.id), digest, lease)
+    return True

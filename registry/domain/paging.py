@@ -1,0 +1,43 @@
+"""Pages of long lists: the spec's `n` and `last`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from registry.domain.errors import PageInvalid
+
+PAGE_LIMIT = 1000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Entries, and where the next page starts when there is one."""
+
+    entries: Sequence[T]
+    next_last: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """At most `limit` entries, those after `last` in byte order."""
+
+    limit: int = PAGE_LIMIT
+    last: str = ""
+
+    @classmethod
+    def parse(cls, n: Sequence[str], last: str) -> "PageRequest":
+        """`n` as it stands in the query, each occurrence; raise PageInvalid. Large ones are clamped."""
+        if not n:
+            return cls(last=last)
+        if len(set(n)) != 1 or not n[0].isascii() or not n[0].isdigit():
+            raise PageInvalid()
+        digits = n[0].lstrip("0")[:5]  # more would overflow nothing, but why convert them
+        return cls(limit=min(int(digits or "0"), PAGE_LIMIT), last=last)
+
+    def cut(self, entries: Sequence[str]) -> Page[str]:
+        """A page of at most `limit` entries; there is another one when more were found."""
+        if self.limit == 0 or len(entries) <= self.limit:
+            return Page(entries[: self.limit])
+        return Page(entries[: self.limit], next_last=entries[self.limit - 1])

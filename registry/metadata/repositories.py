@@ -1,0 +1,41 @@
+"""Repositories. Every write resolves a name to its id inside its own transaction (design P4)."""
+
+from sqlalchemy import Connection, bindparam, exists, insert, select
+
+from registry.domain.names import RepositoryName
+from registry.domain.paging import PageRequest
+from registry.metadata.columns import now
+from registry.metadata.database import Prepared, by_key
+from registry.metadata.models import manifest, repository
+
+_FIND = Prepared(
+    select(repository.c.id).where(repository.c.name == bindparam("name"), repository.c.deleted_at.is_(None))
+)
+
+
+@by_key
+def find(connection: Connection, name: RepositoryName) -> int | None:
+    """The id of the live repository of this name."""
+    row = _FIND.one(connection, name=name)
+    return int(row[0]) if row else None
+
+
+def get_or_create(connection: Connection, name: RepositoryName) -> int:
+    """The id of the live repository of this name, made when there is none."""
+    found = find(connection, name)
+    if found is not None:
+        return found
+    made = connection.execute(insert(repository).values(name=name, created_at=now()).returning(repository.c.id))
+    return int(made.scalar_one())
+
+
+def list_names(connection: Connection, page: PageRequest) -> list[str]:
+    """Names of repositories with a live manifest, in byte order; one more than the page when there is."""
+    live = exists().where(manifest.c.repository_id == repository.c.id, manifest.c.deleted_at.is_(None))
+    names = (
+        select(repository.c.name)
+        .where(repository.c.deleted_at.is_(None), repository.c.name > page.last, live)
+        .order_by(repository.c.name)
+        .limit(page.limit + 1)
+    )
+    return list(connection.scalars(names))

@@ -1,0 +1,1 @@
+"""HTTP plumbing that all faces of the registry share."""

@@ -1,0 +1,42 @@
+"""Open mode lets everybody do everything, and a browser on the same machine visits pages of strangers.
+
+Writes that such a page can make it send are refused: a foreign Origin, a cross-site fetch, and, on loopback, a Host
+that is neither loopback nor configured (DNS rebinding).
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from aiohttp.web_request import BaseRequest
+
+from registry.domain.errors import Denied
+
+
+class BrowserGuard:
+    """`loopback_only`: nobody but this machine is meant to reach the registry. `host` is `http.host`."""
+
+    def __init__(self, *, loopback_only: bool, host: str) -> None:
+        self._loopback_only = loopback_only
+        self._host = urlsplit(host).netloc
+
+    def check(self, request: BaseRequest) -> None:
+        """Raise Denied for a write that a foreign page may have caused."""
+        headers = request.headers
+        host = headers.get("Host", "")
+        if headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+            raise Denied("writes from a page of another site are refused in open mode")
+        origin = headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc not in (host, self._host):
+            raise Denied("writes with a foreign Origin are refused in open mode")
+        if self._loopback_only and host != self._host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            raise Denied("writes need a loopback Host, or the one in http.host, in open mode")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

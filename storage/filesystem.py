@@ -1,0 +1,324 @@
+"""Blobs in a folder. Durability: fsync the file, link(2) it to its key, fsync both folders (design P5)."""
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TypeVar, TypeVarTuple
+
+import aiofiles
+import aiofiles.os
+
+from storage.backend import Segment, Staged
+from storage.digest import ALGORITHMS, Digest
+from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull
+from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_segment_name, segment_name
+
+THREADS = 16
+PIECE = 1024 * 1024
+# A blob up to this size is read when it is opened: one thread hop instead of three
+INLINE_LIMIT = 64 * 1024
+LIST_BATCH = 1000
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise StorageFull("no space left for blobs") from error
+        raise StorageFailed(f"{os.strerror(error.errno or errno.EIO)} while handling blobs") from error
+
+
+async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    with _translated():
+        return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+
+
+class FilesystemStore:
+    """A BlobStore in one folder, which only this class touches. Build it with `open_store`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+
+    async def stage(self, staged: Staged) -> "FilesystemWriter":
+        descriptor = await _in_thread(self._threads, self._open_segment, staged)
+        return FilesystemWriter(self._threads, descriptor, staged)
+
+    async def read_staged(self, staged: Staged) -> AsyncIterator[bytes]:
+        for segment in staged.segments:
+            left = segment.size
+            if not left:
+                continue
+            path = self._root / segment_name(staged.upload_id, segment)
+            try:
+                async with aiofiles.open(path, "rb", buffering=0, executor=self._threads) as file:
+                    while left:
+                        piece = await file.read(min(PIECE, left))
+                        if not piece:
+                            raise StagedBytesMissing("a staged segment is shorter than recorded")
+                        left -= len(piece)
+                        yield piece
+            except FileNotFoundError as error:
+                raise StagedBytesMissing("a staged segment is gone") from error
+            except OSError as error:
+                raise StorageFailed("staged bytes can't be read") from error
+
+    async def publish(self, staged: Staged, digest: Digest) -> str:
+        return await _in_thread(self._threads, self._publish, staged, digest)
+
+    async def discard(self, staged: Staged) -> None:
+        names = [segment_name(staged.upload_id, segment) for segment in staged.segments]
+        for name in [*names, joined_name(staged.upload_id)]:
+            await self._unlink(self._root / name)
+
+    async def open(self, key: str) -> "FilesystemReader":
+        return await _in_thread(self._threads, self._open, key)
+
+    async def size(self, key: str) -> int:
+        try:
+            return (await aiofiles.os.stat(self._path(key), executor=self._threads)).st_size
+        except FileNotFoundError as error:
+            raise BlobMissing(key) from error
+
+    async def delete(self, key: str) -> None:
+        await self._unlink(self._path(key))
+
+    async def keys(self) -> AsyncIterator[Sequence[str]]:
+        for folder in FAN_OUT:
+            names = await aiofiles.os.listdir(self._root / folder, executor=self._threads)
+            found = [key for name in names if is_key(key := f"{folder}/{name}")]
+            for start in range(0, len(found), LIST_BATCH):
+                yield found[start : start + LIST_BATCH]
+
+    async def uploads(self) -> AsyncIterator[Sequence[Staged]]:
+        names = await aiofiles.os.listdir(self._root / STAGING, executor=self._threads)
+        for start in range(0, len(names), LIST_BATCH):
+            yield await _in_thread(self._threads, self._measure, names[start : start + LIST_BATCH])
+
+    async def check(self, *, write: bool) -> None:
+        await _in_thread(self._threads, self._check, write)
+
+    async def close(self) -> None:
+        self._threads.shutdown()
+
+    async def _unlink(self, path: Path) -> None:
+        with _translated(), suppress(FileNotFoundError):
+            await aiofiles.os.unlink(path, executor=self._threads)
+
+    def _check(self, write: bool) -> None:
+        staging = self._root / STAGING
+        if not staging.is_dir():
+            raise StorageFailed(f"{staging} is gone")
+        space = os.statvfs(staging)
+        if write and not os.access(staging, os.W_OK):
+            raise StorageFailed(f"{staging} can't be written")
+        if write and not (space.f_bavail and (space.f_favail or not space.f_files)):
+            raise StorageFull(f"no space left in {staging}")
+
+    def _path(self, key: str) -> Path:
+        if not is_key(key):
+            raise BlobMissing(key)
+        return self._root / key
+
+    def _open_segment(self, staged: Staged) -> int:
+        segment = staged.segments[-1]
+        path = self._root / segment_name(staged.upload_id, segment)
+        if not segment.size:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            _sync_folder(self._root / STAGING)
+            return descriptor
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise StagedBytesMissing("a staged segment is gone") from error
+        try:
+            _cut(descriptor, segment.size)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _publish(self, staged: Staged, digest: Digest) -> str:
+        key = blob_key(digest, staged.upload_id)
+        source = self._one_file(staged)
+        final = self._root / key
+        try:
+            os.link(source, final)
+        except FileExistsError:
+            # An earlier try got this far and its commit did not: same upload, same digest, same bytes
+            if final.stat().st_size != staged.size:
+                raise StorageFailed("a published blob has another size than its upload") from None
+        _sync_folder(final.parent)
+        _sync_folder(self._root / STAGING)
+        return key
+
+    def _one_file(self, staged: Staged) -> Path:
+        """The staged bytes as one durable file.
+
+        More than one segment means that a lease ran out; its holder may still be writing behind the bytes that
+        count, into a file that must therefore not become a blob.
+        """
+        paths = [self._root / segment_name(staged.upload_id, segment) for segment in staged.segments]
+        if len(paths) == 1:
+            with _reading(paths[0], os.O_RDWR) as source:
+                _cut(source, staged.size)
+                os.fsync(source)
+            return paths[0]
+        joined = self._root / joined_name(staged.upload_id)
+        target = os.open(joined, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            for path, segment in zip(paths, staged.segments, strict=True):
+                _append(target, path, segment.size)
+            os.fsync(target)
+        finally:
+            os.close(target)
+        return joined
+
+    def _open(self, key: str) -> "FilesystemReader":
+        try:
+            file = self._path(key).open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise BlobMissing(key) from error
+        size = os.fstat(file.fileno()).st_size
+        if size > INLINE_LIMIT:
+            return FilesystemReader(self._threads, size, file, None)
+        with file:
+            return FilesystemReader(self._threads, size, None, file.read())
+
+    def _measure(self, names: Sequence[str]) -> list[Staged]:
+        found = []
+        for name in names:
+            with suppress(FileNotFoundError):
+                staged = parse_segment_name(name, (self._root / STAGING / name).stat().st_size)
+                found += [staged] if staged else []
+        return found
+
+
+class FilesystemWriter:
+    """An open segment; one call at a time."""
+
+    def __init__(self, threads: ThreadPoolExecutor, descriptor: int, staged: Staged) -> None:
+        self._threads = threads
+        self._descriptor = descriptor
+        self._staged = staged
+        self._size = staged.segments[-1].size
+
+    async def write(self, piece: bytes | bytearray) -> None:
+        await _in_thread(self._threads, self._write, piece)
+        self._size += len(piece)
+
+    async def sync(self) -> Staged:
+        await _in_thread(self._threads, os.fdatasync, self._descriptor)
+        *before, last = self._staged.segments
+        self._staged = Staged(self._staged.upload_id, (*before, Segment(last.version, self._size)))
+        return self._staged
+
+    async def close(self) -> None:
+        await _in_thread(self._threads, os.close, self._descriptor)
+
+    def _write(self, piece: bytes | bytearray) -> None:
+        left, offset = memoryview(piece), self._size
+        while left:
+            written = os.pwrite(self._descriptor, left, offset)
+            left, offset = left[written:], offset + written
+
+
+class FilesystemReader:
+    """An open blob: its file, or all its bytes when they are few."""
+
+    def __init__(self, threads: ThreadPoolExecutor, size: int, file: BinaryIO | None, content: bytes | None) -> None:
+        self._threads = threads
+        self.size = size
+        self.file = file
+        self.content = content
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if self.content is not None:
+            piece = self.content[offset : offset + length]
+        else:
+            assert self.file is not None
+            piece = await _in_thread(self._threads, os.pread, self.file.fileno(), length, offset)
+        if len(piece) != length:
+            raise StorageFailed("a blob ended before its size")
+        return piece
+
+    async def close(self) -> None:
+        if self.file is not None:
+            await _in_thread(self._threads, self.file.close)
+
+
+def open_store(root: Path) -> FilesystemStore:
+    """Make the folders that are missing and return the store; raise StorageFailed with what to do.
+
+    Blocks; meant for start-up.
+    """
+    try:
+        _make_folders(root)
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO)
+        raise StorageFailed(f"{root}: {reason}; the folder for blobs must be writable by this user") from error
+    return FilesystemStore(root)
+
+
+def _make_folders(root: Path) -> None:
+    (root / STAGING).mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (*ALGORITHMS, *FAN_OUT):
+        (root / folder).mkdir(mode=0o700, exist_ok=True)
+    devices = {(root / folder).stat().st_dev for folder in (STAGING, *ALGORITHMS)}
+    if len(devices) > 1:
+        raise StorageFailed(f"{root}: staging/ and the blobs must be on one file system, link(2) joins them")
+    for folder in (*ALGORITHMS, "."):
+        _sync_folder(root / folder)
+    _sync_folder(root.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _reading(path: Path, flags: int) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise StagedBytesMissing("a staged segment is gone") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _cut(descriptor: int, size: int) -> None:
+    """Drop the bytes that no row counts: written after the last checkpoint of a lease that ended."""
+    found = os.fstat(descriptor).st_size
+    if found < size:
+        raise StagedBytesMissing("a staged segment is shorter than recorded")
+    if found > size:
+        os.ftruncate(descriptor, size)
+
+
+def _append(target: int, path: Path, size: int) -> None:
+    if not size:
+        return
+    with _reading(path, os.O_RDONLY) as source:
+        offset = 0
+        while offset < size:
+            copied = os.sendfile(target, source, offset, size - offset)
+            if not copied:
+                raise StagedBytesMissing("a staged segment is shorter than recorded")
+            offset += copied

@@ -1,0 +1,104 @@
+"""A registry in a process of its own, as users run it: for real clients, raw sockets and kills."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+LISTENING = re.compile(r"listening on http://(?P<host>\S+)|\"address\": ?\"http://(?P<json>[^\"]+)\"")
+START_SECONDS = 30.0
+
+
+class LiveServer:
+    """`digestry serve` on a free loopback port, with its data and its log under `folder`."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "server.log"
+        self.data = folder / "data"
+        self._settings = dict(settings or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.host = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "not started"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def environment(self) -> dict[str, str]:
+        own = {
+            "REGISTRY_HTTP_ADDR": self.host or "127.0.0.1:0",
+            "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY": str(self.data / "blobs"),
+            "REGISTRY_DATABASE_URL": f"sqlite:///{self.data / 'registry.db'}",
+            "REGISTRY_LOG_FORMATTER": "json",
+        }
+        return {**os.environ, **own, **self._settings}
+
+    def start(self) -> "LiveServer":
+        """Start and wait until it listens. A second start takes the same port again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        offset = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "registry", "serve"],
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with self.log.open(encoding="utf-8", errors="replace") as log_text:
+                log_text.seek(offset)
+                written = log_text.read()
+            if found := LISTENING.search(written):
+                self.host = found["host"] or found["json"]
+                return self
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server ended at start:\n{written}")
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"the server did not listen within {START_SECONDS} s:\n{written}")
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """SIGTERM, then the exit code."""
+        assert self._process is not None, "not started"
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is flushed, nothing is tidied."""
+        assert self._process is not None, "not started"
+        self._process.kill()
+        self._process.wait(10)
+
+    def digestry(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of ours on this server's data."""
+        return subprocess.run(
+            [sys.executable, "-m", "registry", *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            timeout=120,
+        )
+
+    def tracebacks(self) -> list[str]:
+        """Lines of the log that belong to a traceback: must stay empty whatever clients send."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return [line for line in text.splitlines() if "Traceback" in line]
