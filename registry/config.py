@@ -122,7 +122,7 @@ _BLOBS = Path("data/blobs")
 
 @dataclass(frozen=True, slots=True)
 class FilesystemSettings:
-    rootdirectory: Path = _setting(_BLOBS, _path, "the folder for blobs", written=str(_BLOBS))
+    rootdirectory: Path = _setting(_BLOBS, _path, "the folder for blobs", written=str(_BLOBS))  # noqa: RUF009 - a path is immutable
 
 
 @dataclass(frozen=True, slots=True)

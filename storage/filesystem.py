@@ -171,7 +171,8 @@ class FilesystemStore:
         """
         paths = [self._root / segment_name(staged.upload_id, segment) for segment in staged.segments]
         if len(paths) == 1:
-            with _reading(paths[0], os.O_RDWR) as source:
+            # Nobody opened the segment of an upload that never got a byte
+            with _opened(paths[0], os.O_RDWR | (0 if staged.size else os.O_CREAT)) as source:
                 _cut(source, staged.size)
                 os.fsync(source)
             return paths[0]
@@ -292,9 +293,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _reading(path: Path, flags: int) -> Iterator[int]:
+def _opened(path: Path, flags: int) -> Iterator[int]:
     try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except FileNotFoundError as error:
         raise StagedBytesMissing("a staged segment is gone") from error
     try:
@@ -315,7 +316,7 @@ def _cut(descriptor: int, size: int) -> None:
 def _append(target: int, path: Path, size: int) -> None:
     if not size:
         return
-    with _reading(path, os.O_RDONLY) as source:
+    with _opened(path, os.O_RDONLY) as source:
         offset = 0
         while offset < size:
             copied = os.sendfile(target, source, offset, size - offset)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from registry.api import locations
 from registry.api.call import Call, empty
@@ -12,35 +11,33 @@ from registry.content.pushing import Push
 from registry.domain.errors import EncodingUnsupported, TagInvalid, UriTooLong
 from registry.domain.manifest import MANIFEST_LIMIT
 from registry.domain.names import Tag
-from registry.metadata.manifests import StoredHead, StoredManifest
 from registry.web.bodies import read_manifest
 
 TAGS_LIMIT = 100
 
 
-def _headers(found: StoredManifest | StoredHead) -> dict[str, str]:
-    return {
-        "Content-Type": found.media_type,
-        "Content-Length": str(found.size),
-        "Docker-Content-Digest": found.digest,
-        "ETag": etag(found.digest),
-    }
+def _identity(digest: str) -> dict[str, str]:
+    return {"Docker-Content-Digest": digest, "ETag": etag(digest)}
+
+
+def _headers(digest: str, media_type: str, size: int) -> dict[str, str]:
+    return {"Content-Type": media_type, "Content-Length": str(size), **_identity(digest)}
 
 
 async def get(call: Call) -> web.StreamResponse:
     """end-3, GET: the stored bytes, whatever Accept says (spec page, section 7.3)."""
     found = await call.registry.manifests.get(call.repository, call.tag_or_digest)
     if is_known(call, found.digest):
-        return empty(304, {"ETag": etag(found.digest), "Docker-Content-Digest": found.digest})
-    return web.Response(body=found.payload, headers=_headers(found))
+        return empty(304, _identity(found.digest))
+    return web.Response(body=found.payload, headers=_headers(found.digest, found.media_type, found.size))
 
 
 async def head(call: Call) -> web.StreamResponse:
     """end-3, HEAD."""
     found = await call.registry.manifests.head(call.repository, call.tag_or_digest)
     if is_known(call, found.digest):
-        return empty(304, {"ETag": etag(found.digest), "Docker-Content-Digest": found.digest})
-    return empty(200, _headers(found))
+        return empty(304, _identity(found.digest))
+    return empty(200, _headers(found.digest, found.media_type, found.size))
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -57,18 +54,13 @@ async def put(call: Call) -> web.StreamResponse:
         conditions=conditions(call),
     )
     manifest = await call.registry.manifests.put(push, call.caller)
-    headers = CIMultiDict(
-        {
-            "Location": locations.manifest(call, manifest.digest),
-            "Docker-Content-Digest": manifest.digest,
-            "ETag": etag(manifest.digest),
-        }
-    )
+    headers = {"Location": locations.manifest(call, manifest.digest), **_identity(manifest.digest)}
     if manifest.subject:
         headers["OCI-Subject"] = manifest.subject.digest
+    response = empty(201, headers)
     for tag in tags if "tag" in call.query else ():
-        headers.add("OCI-Tag", tag)
-    return web.Response(status=201, headers=headers)
+        response.headers.add("OCI-Tag", tag)
+    return response
 
 
 async def delete(call: Call) -> web.StreamResponse:

@@ -12,7 +12,7 @@ from registry.content.uploads import UploadState
 from registry.domain.access import Action
 from registry.domain.errors import DigestUnsupported, NameInvalid, SizeInvalid, UploadOutOfOrder
 from registry.domain.names import ALGORITHMS, Digest, RepositoryName, parse_digest
-from registry.metadata.uploads import UploadKey
+from registry.domain.uploads import UploadKey
 from registry.web.bodies import declared_length, pieces
 from registry.web.ranges import parse_content_range
 

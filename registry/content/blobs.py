@@ -15,6 +15,8 @@ from registry.metadata.events import Scene
 from storage.backend import BlobReader, BlobStore
 from storage.errors import BlobMissing
 
+__all__ = ["BlobReader", "Blobs"]
+
 log = logging.getLogger(__name__)
 
 

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from sqlalchemy import Connection
 
 from registry.domain.errors import BlobUploadUnknown, UploadOutOfOrder
+from registry.domain.uploads import UploadKey
 from registry.metadata import uploads
 from registry.metadata.database import Database
-from registry.metadata.uploads import UploadKey, UploadRow
+from registry.metadata.uploads import UploadRow
 
 LEASE = 30_000
 RENEW_SECONDS = 10.0

@@ -14,9 +14,10 @@ from registry.content.translate import storage_errors
 from registry.domain.access import Caller
 from registry.domain.errors import BlobUploadUnknown, DigestInvalid, RegistryError, Unavailable
 from registry.domain.names import Digest, Hasher, RepositoryName
+from registry.domain.uploads import UploadKey
 from registry.metadata import blobs, repositories, uploads
 from registry.metadata.database import Database
-from registry.metadata.uploads import Opening, UploadKey, UploadRow
+from registry.metadata.uploads import Opening, UploadRow
 from storage.backend import BlobStore
 
 EXPIRY_BATCH = 100

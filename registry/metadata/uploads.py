@@ -9,19 +9,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, CursorResult, and_, delete, insert, or_, select, update
 
-from registry.domain.names import Digest, RepositoryName
+from registry.domain.names import Digest
+from registry.domain.uploads import UploadKey
 from registry.metadata.columns import now
 from registry.metadata.models import link, repository, upload
 from storage.backend import Segment, Staged
-
-
-@dataclass(frozen=True, slots=True)
-class UploadKey:
-    """Which upload, and who says so: id, repository and identity only match together (CVE-2026-32589)."""
-
-    id: str
-    repository: RepositoryName
-    identity: str
 
 
 @dataclass(frozen=True, slots=True)

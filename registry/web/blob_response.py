@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from registry.content.blobs import BlobReader
 from registry.web.ranges import ByteRange
-from storage.backend import BlobReader
 
 PIECE = 1024 * 1024
 

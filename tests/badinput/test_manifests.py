@@ -29,6 +29,7 @@ from tests.support.wire import (
     ALIVE_NAME,
     ALIVE_TAG,
     Answer,
+    assert_no_traceback,
     assert_refused,
     assert_serving,
     chunk,
@@ -381,7 +382,7 @@ def test_m08_strange_artifact_types_reach_no_header(server: LiveServer) -> None:
     listed = request(server, "GET", f"/v2/{NAME}/referrers/{subject['digest']}")
     assert listed.status == 200, listed.story
     assert "X-Injected" not in (*pushed.headers, *listed.headers)
-    assert server.tracebacks() == []
+    assert_no_traceback(server)
 
 
 DOCKER_IMAGE: Json = json.loads(image_manifest(CONFIG, [LAYER], flavour=DOCKER))
@@ -933,7 +934,7 @@ def test_h17_garbage_is_refused_or_ignored(server: LiveServer, conditional: str,
     answer = put_manifest(server, NAME, conditional, numbered(2), If_None_Match=condition)
     kept = get_manifest(server, NAME, conditional).body
     assert (answer.status, kept) in {(201, numbered(2)), (412, numbered(1)), (400, numbered(1))}, answer.story
-    assert server.tracebacks() == []
+    assert_no_traceback(server)
 
 
 async def test_h17_one_winner_of_a_conditional_race(server: LiveServer) -> None:

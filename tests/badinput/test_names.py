@@ -22,6 +22,7 @@ from tests.support.wire import (
     ALIVE_NAME,
     ALIVE_TAG,
     Answer,
+    assert_no_traceback,
     assert_refused,
     eventually,
     get_manifest,
@@ -145,11 +146,9 @@ def test_n03_encoded_slash_in_a_name(server: LiveServer, slashed: str, method: s
     [
         pytest.param("/v2/n03%2fb/manifests/v1", id="lower case"),
         pytest.param("/v2/n03/b%2Fmanifests%2Fv1/manifests/v1", id="hides a keyword"),
-        pytest.param("/v2/n03/b/manifests/a%2Fb", id="in a tag"),
-        pytest.param("/v2/n03/b/blobs/uploads%2F", id="in a digest's place"),
     ],
 )
-def test_n03_encoded_slash_elsewhere(server: LiveServer, slashed: str, target: str) -> None:
+def test_n03_more_encoded_slashes(server: LiveServer, slashed: str, target: str) -> None:
     assert slashed
     assert_refused(server, request(server, "GET", target), 400, "NAME_INVALID")
 
@@ -178,14 +177,6 @@ def test_n05_octets_that_no_name_has(server: LiveServer, method: str, rest: str,
     assert_refused(server, answer, 400, "NAME_INVALID")
 
 
-@pytest.mark.parametrize("octets", ["%00", "%0d%0a", "%0a", "%ff%fe"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_n05_octets_that_no_reference_has(server: LiveServer, method: str, octets: str) -> None:
-    with nothing_stored(server):
-        answer = request(server, method, f"/v2/{ALIVE_NAME}/manifests/a{octets}b", b"")
-    assert_refused(server, answer, 400, "NAME_INVALID")
-
-
 def test_n05_one_log_line_stays_one_line(server: LiveServer) -> None:
     offset = server.log.stat().st_size
     answer = request(server, "GET", "/v2/a%0d%0aX-Injected:%201%0d%0ab/tags/list?last=%0aforged")
@@ -205,8 +196,7 @@ def test_n05_one_log_line_stays_one_line(server: LiveServer) -> None:
         pytest.param("/v2/a//manifests/t", id="last"),
         pytest.param("/v2//manifests/t", id="no name"),
         pytest.param("/v2/manifests/t", id="no name, no slash"),
-        pytest.param(f"/v2/a//blobs/{DIGEST}", id="before blobs"),
-        pytest.param("/v2/a///tags/list", id="two"),
+        pytest.param("/v2/a///manifests/t", id="two"),
         pytest.param("//v2/wire/alive/manifests/v1", id="before v2"),
         pytest.param("/v2/wire/alive//manifests/v1", id="after a real name"),
         pytest.param("/v2/wire/alive/manifests//v1", id="before a tag"),
@@ -222,6 +212,11 @@ def test_n06_empty_components(server: LiveServer, method: str, target: str) -> N
         assert answer.status in {400, 404}, answer.story
     else:
         assert_refused_as(server, answer, (400, "NAME_INVALID"), (404, "UNSUPPORTED"))
+
+
+@pytest.mark.parametrize("rest", [rest for method, rest in ENDPOINTS if method == "GET"])
+def test_n06_empty_last_component(server: LiveServer, rest: str) -> None:
+    assert_refused(server, request(server, "GET", f"/v2/a//{rest}"), 400, "NAME_INVALID")
 
 
 BAD_NAMES = [
@@ -480,6 +475,12 @@ BAD_TAGS = [
     pytest.param("a~b", id="tilde"),
     pytest.param("a@b", id="at"),
     pytest.param("%5C", id="backslash"),
+    pytest.param("a%2Fb", id="slash"),
+    pytest.param("a%00b", id="nul"),
+    pytest.param("a%0d%0ab", id="crlf"),
+    pytest.param("v1%0a", id="line break after a real one"),
+    pytest.param("%ff%fe", id="not utf-8"),
+    pytest.param("%D0%B0", id="not ascii"),
 ]
 
 
@@ -526,7 +527,13 @@ BAD_DIGESTS = [
     pytest.param(f"sha256: {HEX}", id="space"),
     pytest.param(f"sha256::{HEX}", id="two colons"),
 ]
-NO_DIGESTS = [pytest.param(f"sha256-{HEX}", id="dash"), pytest.param(HEX, id="bare hex")]
+NO_DIGESTS = [
+    pytest.param(f"sha256-{HEX}", id="dash"),
+    pytest.param(HEX, id="bare hex"),
+    pytest.param("a/b", id="slash"),
+    pytest.param(f"{DIGEST}\n", id="line break"),
+    pytest.param(f"{DIGEST}\0", id="nul"),
+]
 BLOB_PLACES = [
     ("GET", f"/v2/{ALIVE_NAME}/blobs/{{}}"),
     ("HEAD", f"/v2/{ALIVE_NAME}/blobs/{{}}"),
@@ -830,7 +837,7 @@ def test_n21_bad_mount_sources_open_an_upload(server: LiveServer, source: str) -
         assert answer.status == 202, answer.story
         assert request(server, "HEAD", f"/v2/n21/target/blobs/{digest}").status == 404
     assert request(server, "DELETE", answer.location).status == 204
-    assert server.tracebacks() == []
+    assert_no_traceback(server)
 
 
 @pytest.mark.parametrize("name", ["N22/b", "n22/B"])

@@ -146,12 +146,12 @@ def crane(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture
 def oras(tmp_path: Path) -> Program:
-    """oras in the test's own folder: it takes and writes files by relative names."""
+    """The client oras in the test's own folder: it takes and writes files by relative names."""
     return Program(require("oras")["oras"], env={"DOCKER_CONFIG": str(tmp_path)}, cwd=tmp_path)
 
 
 def _regctl(home: Path, host: str, *options: str) -> Program:
-    """regctl that knows the registry as one without TLS."""
+    """The client regctl that knows the registry as one without TLS."""
     path = require("regctl")["regctl"]
     client = Program(path, env={"REGCTL_CONFIG": str(home / "config.json"), "DOCKER_CONFIG": str(home)})
     client("registry", "set", "--tls", "disabled", "--skip-check", *options, host)
@@ -165,6 +165,6 @@ def regctl(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def chunking_regctl(live_server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """regctl that uploads every blob in chunks of 64 KiB."""
+    """The client regctl that uploads every blob in chunks of 64 KiB."""
     sizes = ("--blob-max", "1", "--blob-chunk", str(64 * 1024))
     return _regctl(tmp_path_factory.mktemp("regctl"), live_server.host, *sizes)

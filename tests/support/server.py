@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-LISTENING = re.compile(r"listening on http://(?P<host>\S+)|\"address\": ?\"http://(?P<json>[^\"]+)\"")
+LISTENING = re.compile(r'"address":"http://(?P<host>[^"]+)"')
 START_SECONDS = 30.0
 
 
@@ -65,7 +65,7 @@ class LiveServer:
                 log_text.seek(offset)
                 written = log_text.read()
             if found := LISTENING.search(written):
-                self.host = found["host"] or found["json"]
+                self.host = found["host"]
                 return self
             if self._process.poll() is not None:
                 raise RuntimeError(f"the server ended at start:\n{written}")
