@@ -14,7 +14,7 @@ from registry.domain.errors import DigestUnsupported, NameInvalid, SizeInvalid, 
 from registry.domain.names import ALGORITHMS, Digest, RepositoryName, parse_digest
 from registry.domain.uploads import UploadKey
 from registry.web.bodies import declared_length, pieces
-from registry.web.ranges import parse_content_range
+from registry.web.ranges import parse_content_range, parse_offset
 
 
 async def start(call: Call) -> web.StreamResponse:
@@ -86,9 +86,8 @@ def _body(call: Call) -> Body:
         if length is not None and length != chunk.length:
             raise SizeInvalid("Content-Range and Content-Length declare different lengths")
         return Body(pieces(call.request), chunk.start, chunk.length)
-    offset = call.one("offset")
-    continues = int(offset) if length != 0 and offset and offset.isascii() and offset.isdigit() else None
-    return Body(pieces(call.request), continues, length)
+    offset = call.one("offset") if length != 0 else None
+    return Body(pieces(call.request), None if offset is None else parse_offset(offset), length)
 
 
 def _created(call: Call, digest: Digest) -> web.Response:

@@ -7,9 +7,12 @@ from registry.domain.errors import BlobUploadInvalid, RangeNotSatisfiable, SizeI
 
 RANGES_LIMIT = 16
 
-_SPEC = re.compile(r"(\d{0,19})-(\d{0,19})")
+_SPEC = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
 # spec, "Pushing a blob in chunks": `<start>-<end>`; `bytes ` and `/total` are what RFC 9110 adds
-_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,19})-(\d{1,19})(?:/(?:\d{1,19}|\*))?")
+_CONTENT_RANGE = re.compile(r"(?:bytes )?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?")
+
+
+_OFFSET = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +68,10 @@ def parse_content_range(header: str) -> ByteRange:
     if last < start:
         raise SizeInvalid("Content-Range ends before it starts")
     return ByteRange(start, last + 1)
+
+
+def parse_offset(text: str) -> int:
+    """The offset that a Location of ours carries; raise BlobUploadInvalid for one that it never had."""
+    if not _OFFSET.fullmatch(text):
+        raise BlobUploadInvalid("this is not a Location that the registry gave; GET the upload for the right one")
+    return int(text)

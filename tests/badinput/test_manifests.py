@@ -5,6 +5,7 @@ import base64
 import copy
 import gzip
 import hashlib
+import io
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -596,7 +597,7 @@ async def put_all(session: ClientSession, payloads: Sequence[bytes], reference: 
 
 async def put_status(session: ClientSession, reference: str, payload: bytes, media_type: str = OCI.manifest) -> int:
     target, headers = f"/v2/{NAME}/manifests/{reference}", {"Content-Type": media_type}
-    async with session.put(target, data=payload, headers=headers) as answer:
+    async with session.put(target, data=io.BytesIO(payload), headers=headers) as answer:
         await answer.read()
         return answer.status
 

@@ -68,8 +68,8 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The code of the first entry; "" for an answer to HEAD."""
-        return "" if self.method == "HEAD" else str(self.errors[0]["code"])
+        """The code of the first entry; "" for an answer without a body."""
+        return str(self.errors[0]["code"]) if self.body else ""
 
     @property
     def location(self) -> str:
@@ -257,7 +257,7 @@ def nothing_stored(server: LiveServer, *, but_uploads: bool = False) -> Iterator
     after = snapshot(server)
     if but_uploads:
         before, after = before.without_uploads, after.without_uploads
-    assert after == before
+    assert after == before, (before.rows, after.rows, after.files ^ before.files)
 
 
 def prepare(server: LiveServer) -> None:
@@ -276,27 +276,27 @@ def assert_serving(server: LiveServer) -> None:
 
 def assert_refused(server: LiveServer, answer: Answer, status: int, code: str) -> None:
     """The assertions that hold for every bad input: the error's shape, no echo, no harm done."""
+    assert_no_traceback(server)
     assert answer.status == status, answer.story
     if answer.method == "HEAD":
         assert answer.body == b"", answer.story
     else:
         _assert_error_body(answer, code)
     assert_serving(server)
-    assert_no_traceback(server)
 
 
 def assert_no_traceback(server: LiveServer) -> None:
     """Nothing new ended in a traceback: each of them fails one test, not all that follow."""
     found = server.tracebacks()
     known, _tracebacks_told[server.log] = _tracebacks_told.get(server.log, 0), len(found)
-    assert found[known:] == []
+    assert found[known:] == [], found[known]
 
 
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait for what happens in the server soon after something on the wire."""
     deadline = time.monotonic() + EVENTUALLY_SECONDS
     while not holds():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"not within {EVENTUALLY_SECONDS} s"
         time.sleep(0.01)
 
 
@@ -305,7 +305,7 @@ def assert_sound(server: LiveServer) -> None:
     checked = server.digestry("fsck", "--deep", "--json")
     assert checked.returncode == 0, checked
     json.loads(checked.stdout)
-    assert server.tracebacks() == []
+    assert not server.tracebacks(), server.tracebacks()[:3]
 
 
 def _assert_error_body(answer: Answer, code: str) -> None:
