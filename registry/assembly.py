@@ -27,7 +27,7 @@ from storage.backend import BlobStore
 from storage.filesystem import open_store
 
 # All bodies that are being received share it (content/intake.py)
-UPLOAD_MEMORY = 32 * 1024 * 1024
+UPLOAD_MEMORY = 16 * 1024 * 1024
 
 
 def wall_clock() -> int:

@@ -30,6 +30,8 @@ API_PREFIX = "/v2"
 # Bearer tokens, many `tag=` and long names need more than the usual 8 KiB
 LINE_LIMIT = 32 * 1024
 KEEPALIVE_SECONDS = 75.0
+# What a connection buffers before it stops reading is twice this
+READ_BUFFER = 64 * 1024
 
 
 class Protocol(RequestHandler):
@@ -121,6 +123,7 @@ class Runner(BaseRunner):
             keepalive_timeout=KEEPALIVE_SECONDS,
             max_line_size=LINE_LIMIT,
             max_field_size=LINE_LIMIT,
+            read_bufsize=READ_BUFFER,
         )
 
     async def _cleanup_server(self) -> None:

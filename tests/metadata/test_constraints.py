@@ -24,9 +24,7 @@ REPOSITORY = "INSERT INTO repository (id, name, created_at, deleted_at) VALUES (
 
 def ref(kind: str, digest: str, *, link: bool = False, manifest: bool = False, repository: int = 1) -> str:
     quoted = f"'{digest}'"
-    return REF.format(
-        repository, INDEX, 99, kind, digest, quoted if link else "NULL", quoted if manifest else "NULL"
-    )
+    return REF.format(repository, INDEX, 99, kind, digest, quoted if link else "NULL", quoted if manifest else "NULL")
 
 
 SOUND = (

@@ -140,22 +140,33 @@ async def test_the_writer_survives_a_commit_that_fails(database: Database) -> No
     assert await database.read(names) == ["next"]
 
 
-async def test_the_writer_survives_a_full_database(database: Database, path: Path) -> None:
-    def fill(connection: Connection) -> None:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
-        connection.exec_driver_sql(
-            "INSERT INTO repository (name, created_at) VALUES (hex(randomblob(?)), 0)", (100_000,)
-        )
+def fill(connection: Connection) -> None:
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
+    connection.exec_driver_sql("INSERT INTO repository (name, created_at) VALUES (hex(randomblob(?)), 0)", (100_000,))
 
-    def enlarge(connection: Connection) -> None:
-        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
 
+def enlarge(connection: Connection) -> None:
+    connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+
+
+async def test_a_full_database_is_unavailable_and_the_writer_survives_it(database: Database, path: Path) -> None:
     with pytest.raises(Unavailable):
         await database.write(fill)
     await database.write(enlarge)
     await database.write(add, "next")
     assert names_in_file(path) == ["next"]
+
+
+async def test_no_neighbour_of_a_write_that_fills_the_database_is_told_a_lie(database: Database, path: Path) -> None:
+    """SQLite rolls the whole transaction back then: what was written before in it is gone too."""
+    async with HeldWriter(database):
+        before = asyncio.create_task(database.write(add, "before"))
+        full = asyncio.create_task(database.write(fill))
+        after = asyncio.create_task(database.write(add, "after"))
+    results = await asyncio.gather(before, full, after, return_exceptions=True)
+    assert isinstance(results[1], Exception), "not full: this test shows nothing"
+    assert [result for result in results if isinstance(result, str)] == sorted(names_in_file(path), reverse=True)
 
 
 async def test_a_cancelled_caller_neither_stops_its_write_nor_the_writer(database: Database) -> None:
@@ -248,10 +259,9 @@ async def test_every_connection_has_its_pragmas(database: Database, pragma: str,
     def read(connection: Connection) -> object:
         return module._driver(connection).execute(f"PRAGMA {pragma}").fetchall()[0][0]
 
-    lookup = by_key(lambda connection: read(connection))
     assert await database.read(read) == value
-    assert await database.read(lookup) == value
     assert await database.write(read) == (0 if pragma == "query_only" else value)
+    assert await database.read(by_key(read)) == value, "the connection on the event loop"
 
 
 async def test_a_database_that_does_not_keep_a_pragma_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
