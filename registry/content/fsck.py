@@ -108,7 +108,7 @@ class Fsck:
 
     async def _manifest(self, row: ManifestRow) -> str | None:
         digest = Digest(row.digest)
-        if Digest.of(row.payload, digest.algorithm) != digest:
+        if not isinstance(row.payload, bytes) or Digest.of(row.payload, digest.algorithm) != digest:
             return f"manifest {digest} holds other bytes"
         try:
             manifest = parse_manifest(row.payload, row.media_type, digest)

@@ -18,10 +18,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sqlalchemy import ClauseElement, Connection, create_engine, event
 from sqlalchemy.dialects import sqlite as sqlite_dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
-from registry.domain.errors import RegistryError, Unavailable
+from registry.domain.errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -184,6 +184,7 @@ class Database:
 
     def _commit(self, group: Sequence[_Write]) -> None:
         """Run a group in one transaction, a savepoint each; answer after the commit."""
+        driver = _driver(self._writing)
         try:
             with self._writing.begin():
                 for write in group:
@@ -191,7 +192,8 @@ class Database:
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the driver raises
             failure = _unavailable(error)
             for write in group:
-                write.error = write.error or failure
+                write.error = failure
+            driver.rollback()
         for loop in {write.future.get_loop() for write in group}:
             mine = [write for write in group if write.future.get_loop() is loop]
             loop.call_soon_threadsafe(_settle, mine)
@@ -200,14 +202,13 @@ class Database:
         try:
             with self._writing.begin_nested():
                 write.result = write.run(self._writing)
-        except RegistryError as error:
-            write.error = error
-        except (DBAPIError, sqlite3.Error) as error:
-            if not self._writing.in_transaction():
-                raise  # SQLite rolled everything back: out of space, I/O error
-            write.error = error
-        except Exception as error:  # noqa: BLE001 - it is the caller's
-            write.error = error
+        except Exception as error:
+            # Out of space or I/O error: SQLite rolled back the neighbours too, so nobody may be told of success.
+            # SQLAlchemy does not notice; only the driver knows.
+            if not _driver(self._writing).in_transaction:
+                raise
+            refused = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
+            write.error = _unavailable(error) if refused else error
 
 
 def _settle(writes: Sequence[_Write]) -> None:
