@@ -15,7 +15,7 @@ import aiofiles.os
 from storage.backend import Segment, Staged
 from storage.digest import ALGORITHMS, Digest
 from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull
-from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_segment_name, segment_name
+from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_staged_name, segment_name
 
 THREADS = 16
 PIECE = 1024 * 1024
@@ -201,7 +201,7 @@ class FilesystemStore:
         found = []
         for name in names:
             with suppress(FileNotFoundError):
-                staged = parse_segment_name(name, (self._root / STAGING / name).stat().st_size)
+                staged = parse_staged_name(name, (self._root / STAGING / name).stat().st_size)
                 found += [staged] if staged else []
         return found
 
@@ -273,7 +273,8 @@ def open_store(root: Path) -> FilesystemStore:
 
 
 def _make_folders(root: Path) -> None:
-    (root / STAGING).mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root)
+    (root / STAGING).mkdir(mode=0o700, exist_ok=True)
     for folder in (*ALGORITHMS, *FAN_OUT):
         (root / folder).mkdir(mode=0o700, exist_ok=True)
     devices = {(root / folder).stat().st_dev for folder in (STAGING, *ALGORITHMS)}
@@ -281,7 +282,14 @@ def _make_folders(root: Path) -> None:
         raise StorageFailed(f"{root}: staging/ and the blobs must be on one file system, link(2) joins them")
     for folder in (*ALGORITHMS, "."):
         _sync_folder(root / folder)
-    _sync_folder(root.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """`mkdir -p` whose new entries survive a power cut."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in reversed(missing):
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ STAGING = "staging"
 FAN_OUT = tuple(f"{algorithm}/{byte:02x}" for algorithm in ALGORITHMS for byte in range(256))
 
 _KEY = re.compile(r"(sha256|sha512)/[0-9a-f]{2}/([0-9a-f]+)\.[0-9a-f]{32}")
-_SEGMENT = re.compile(r"([0-9a-f]{32})\.(\d+)")
+_STAGED = re.compile(r"([0-9a-f]{32})\.(?:([0-9]+)|joined)")
 
 
 def blob_key(digest: Digest, upload_id: str) -> str:
@@ -38,7 +38,9 @@ def joined_name(upload_id: str) -> str:
     return f"{STAGING}/{upload_id}.joined"
 
 
-def parse_segment_name(name: str, size: int) -> Staged | None:
-    """What a file in staging is, None for a stranger."""
-    matched = _SEGMENT.fullmatch(name)
-    return Staged(matched[1], (Segment(int(matched[2]), size),)) if matched else None
+def parse_staged_name(name: str, size: int) -> Staged | None:
+    """What a file in staging is, None for a stranger. A joined one has no segments of its own."""
+    matched = _STAGED.fullmatch(name)
+    if matched is None:
+        return None
+    return Staged(matched[1], (Segment(int(matched[2]), size),) if matched[2] else ())

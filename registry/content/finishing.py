@@ -4,6 +4,7 @@ The bytes are durable at their key before any row names them; the row, the link 
 transaction; staging is tidied after its commit (design P5, P6).
 """
 
+import logging
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -15,7 +16,9 @@ from registry.metadata import blobs, uploads
 from registry.metadata.blobs import StoredBlob
 from registry.metadata.database import Database
 from storage.backend import BlobStore, Staged
-from storage.errors import BlobMissing
+from storage.errors import BlobMissing, StorageError
+
+log = logging.getLogger(__name__)
 
 
 class _StoredBlobGoneError(Exception):
@@ -48,8 +51,10 @@ class Finishing:
             await self._record(finished, known, None if shared else await self._publish(finished))
         except _StoredBlobGoneError:
             await self._record(finished, known, await self._publish(finished))
-        with storage_errors():
+        try:
             await self._store.discard(finished.staged)
+        except StorageError:
+            log.exception("staged bytes of %s stay until the next start", finished.staged.upload_id)
 
     async def _publish(self, finished: Finished) -> str:
         with storage_errors():

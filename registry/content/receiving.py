@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from registry.content.hashes import LiveHashes
 from registry.content.intake import Body, ByteBudget, Checkpoint, Intake
 from registry.content.leases import LEASE
-from registry.content.translate import storage_errors
+from registry.content.translate import is_broken, storage_errors
 from registry.domain.errors import BlobUploadUnknown, BodyCutOff, RegistryError
 from registry.domain.names import Hasher
 from registry.metadata import uploads
 from registry.metadata.database import Database
 from registry.metadata.uploads import UploadRow
 from storage.backend import BlobStore, Staged
-from storage.errors import StagedBytesMissing, StorageFailed, StorageFull
+from storage.errors import StorageFull
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Receiver:
         except BodyCutOff:
             raise
         except RegistryError as error:
-            if isinstance(error.__cause__, (StorageFailed, StagedBytesMissing)):
+            if is_broken(error):
                 await self.abandon(row)
             else:
                 full = isinstance(error.__cause__, StorageFull)

@@ -23,3 +23,8 @@ def storage_errors() -> Iterator[None]:
     except StagedBytesMissing as error:
         log.exception("staged bytes are missing")
         raise BlobUploadUnknown() from error
+
+
+def is_broken(error: BaseException) -> bool:
+    """Whether the store lost or may have lost bytes of this piece of work: it must be thrown away (D8)."""
+    return isinstance(error.__cause__, (StorageFailed, StagedBytesMissing))

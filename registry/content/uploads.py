@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -10,7 +11,7 @@ from registry.content.finishing import Finished, Finishing
 from registry.content.intake import Body
 from registry.content.leases import LEASE, Leases
 from registry.content.receiving import Receiver, Taken
-from registry.content.translate import storage_errors
+from registry.content.translate import is_broken, storage_errors
 from registry.domain.access import Caller
 from registry.domain.errors import BlobUploadUnknown, DigestInvalid, RegistryError, Unavailable
 from registry.domain.names import Digest, Hasher, RepositoryName
@@ -157,8 +158,12 @@ class Uploads:
             finished = Finished(taken.staged, taken.row.version, digest, self._limits.link_lease, self._limits.expiry)
             try:
                 await self._finishing.finish(finished)
-            except Unavailable:
-                await self._receiver.release(taken)
+            except Unavailable as error:
+                with suppress(RegistryError):  # the first failure is the one to tell
+                    if is_broken(error):
+                        await self._receiver.abandon(taken.row)
+                    else:
+                        await self._receiver.release(taken)
                 raise
 
     async def _digest(self, taken: Taken, algorithm: str) -> Digest:

@@ -6,6 +6,8 @@ from pathlib import Path
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
+from storage.filesystem import make_folder
+
 # The newest revision under migrations/; a constant, since Alembic costs 70 MiB to import
 HEAD = "0001"
 
@@ -44,7 +46,7 @@ def upgrade(path: Path) -> None:
             raise SchemaUnknownError(
                 f"{path} has schema {found}, which this version does not know; run the version that made it"
             ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.begin() as connection:
