@@ -6,7 +6,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
-from registry.web.requests import request_id
+from registry.web.requests import SENT, request_id
 
 # Answered all day long by machines that only want to know if we live
 _SILENT = ("/livez", "/readyz", "/healthz", "/startupz")
@@ -31,7 +31,7 @@ class AccessLog(AbstractAccessLogger):
                 "http.request.remoteaddr": request.remote,
                 "http.request.useragent": request.headers.get("User-Agent", ""),
                 "http.response.status": response.status,
-                "http.response.written": request.get("sent", response.body_length),
+                "http.response.written": request.get(SENT, response.body_length),
                 "http.response.duration": round(time, 6),
             },
         )

@@ -241,6 +241,8 @@ BAD_NAMES = [
     "a@b",
     "a,b",
     "a*b",
+    "a%3Cscript%3Eb",
+    "a%22b",
 ]
 
 

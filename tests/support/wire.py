@@ -38,9 +38,9 @@ ALIVE_NAME = "wire/alive"
 ALIVE_TAG = "v1"
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-_ECHO_SHORTEST = 8
-_WORD_LONGEST = 31
+_PLAIN = re.compile(r"[a-z0-9]{1,31}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_OUR_OWN = frozenset({"sha256:", "sha512:"})
+_ECHO_SHORTEST = 3
 _tracebacks_told: dict[Path, int] = {}
 
 
@@ -321,12 +321,10 @@ def _assert_error_body(answer: Answer, code: str) -> None:
 
 
 def _odd_parts(target: str) -> set[str]:
-    """Parts of a target that no message has a reason to repeat: not words, not whole digests."""
+    """Parts of a target that no message has a reason to repeat: not plain words, not whole digests."""
     parts = re.split(r"[/?&=]", target)
     return {
         part
         for part in (*parts, *map(unquote, parts))
-        if len(part) >= _ECHO_SHORTEST
-        and not (part.isalnum() and len(part) <= _WORD_LONGEST)
-        and not _DIGEST.fullmatch(part)
+        if len(part) >= _ECHO_SHORTEST and not _PLAIN.fullmatch(part) and part not in _OUR_OWN
     }
