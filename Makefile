@@ -18,7 +18,8 @@ setup: $(VENV)/.setup ## make .venv with the command in it, .venv/bin/digestry
 
 test: $(VENV)/.dev ## run every test; real parts that this machine lacks are skipped by name
 	@if [ "$$CI" = true ]; then $(MAKE) test-deps; fi
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	PYTEST_DEBUG_TEMPROOT=$$scratch $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-deps: ## as root on Debian: install every real part that the tests use
 	tests/support/install-deps
