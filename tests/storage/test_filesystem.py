@@ -1,0 +1,105 @@
+"""The folder: the order that durability rests on, and what the operating system can refuse."""
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage.backend import Segment, Staged
+from storage.digest import Digest
+from storage.errors import StorageError, StorageFailed, StorageFull
+from storage.filesystem import FilesystemStore, open_store
+
+ID = "0" * 31 + "1"
+DATA = b"some bytes"
+NEW = Staged(ID, (Segment(1, 0),))
+
+
+async def stage(store: FilesystemStore) -> Staged:
+    writer = await store.stage(NEW)
+    await writer.write(DATA)
+    staged = await writer.sync()
+    await writer.close()
+    return staged
+
+
+async def test_publishing_syncs_the_file_then_links_it_then_syncs_both_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    staged = await stage(store)
+    calls: list[str] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        calls.append(f"fsync {target.relative_to(tmp_path)}")
+        real_fsync(descriptor)
+
+    def link(source: Path, target: Path) -> None:
+        calls.append("link")
+        real_link(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    key = await store.publish(staged, Digest.of(DATA))
+    assert calls == [f"fsync staging/{ID}.1", "link", f"fsync {Path(key).parent}", "fsync staging"]
+    await store.close()
+
+
+def refuse(number: int) -> Callable[..., None]:
+    def call(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "error"),
+    [
+        ("pwrite", errno.ENOSPC, StorageFull),
+        ("pwrite", errno.EDQUOT, StorageFull),
+        ("pwrite", errno.EIO, StorageFailed),
+        ("fdatasync", errno.ENOSPC, StorageFull),
+        ("fdatasync", errno.EIO, StorageFailed),
+        ("fsync", errno.EIO, StorageFailed),
+        ("link", errno.ENOSPC, StorageFull),
+        ("link", errno.EIO, StorageFailed),
+    ],
+)
+async def test_refusals_of_the_system_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, error: type[StorageError]
+) -> None:
+    store = open_store(tmp_path)
+    monkeypatch.setattr(os, call, refuse(number))
+    with pytest.raises(error):
+        await store.publish(await stage(store), Digest.of(DATA))
+    monkeypatch.undo()
+    await store.publish(await stage(store), Digest.of(DATA))
+    await store.close()
+
+
+async def test_nobody_else_may_read(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "blobs")
+    key = await store.publish(await stage(store), Digest.of(DATA))
+    modes = {path: stat.S_IMODE((tmp_path / "blobs" / path).stat().st_mode) for path in (key, "staging", "sha256")}
+    assert modes == {key: 0o600, "staging": 0o700, "sha256": 0o700}
+    await store.close()
+
+
+def test_a_root_that_is_a_file_is_refused_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailed, match="must be writable"):
+        open_store(tmp_path / "file")
+
+
+async def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    (tmp_path / "staging" / "README").write_text("")
+    (tmp_path / "sha256" / "00" / "README").write_text("")
+    assert [found async for some in store.uploads() for found in some] == []
+    assert [keys async for keys in store.keys() if keys] == []  # noqa: SIM118 - no dict
+    await store.close()
