@@ -27,8 +27,10 @@ __all__ = [
     "parse_reference",
 ]
 
-# spec, "Pulling manifests". Possessive and disjoint parts: time is linear in the length.
-_NAME = re.compile(r"[a-z0-9]++(?:(?:\.|_{1,2}|-+)[a-z0-9]++)*+(?:/[a-z0-9]++(?:(?:\.|_{1,2}|-+)[a-z0-9]++)*+)*+")
+# spec, "Pulling manifests". Neighbouring parts share no character, so time is linear in the length. No possessive
+# quantifiers: early releases of Python 3.11 match them wrongly (`a-` would pass).
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = re.compile(f"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 
 NAME_LIMIT = 255
