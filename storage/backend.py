@@ -7,7 +7,7 @@ survives a power cut, but for `write`, whose bytes become durable with the next 
 Every method may raise StorageFull (try again later) or StorageFailed (throw this piece of work away).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -81,7 +81,7 @@ class BlobStore(Protocol):
         """
         ...
 
-    def read_staged(self, staged: Staged) -> AsyncIterator[bytes]:
+    def read_staged(self, staged: Staged) -> AsyncGenerator[bytes]:
         """The staged bytes from the start, in pieces; raises StagedBytesMissing."""
         ...
 

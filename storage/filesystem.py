@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,7 +55,7 @@ class FilesystemStore:
         descriptor = await _in_thread(self._threads, self._open_segment, staged)
         return FilesystemWriter(self._threads, descriptor, staged)
 
-    async def read_staged(self, staged: Staged) -> AsyncIterator[bytes]:
+    async def read_staged(self, staged: Staged) -> AsyncGenerator[bytes]:
         for segment in staged.segments:
             left = segment.size
             if not left:
