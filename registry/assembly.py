@@ -24,6 +24,7 @@ from registry.metadata.database import Database
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD
 from storage.backend import BlobStore
+from storage.failure import FailureMark
 from storage.filesystem import open_store
 
 # All bodies that are being received share it (content/intake.py)
@@ -71,11 +72,19 @@ class Registry:
 
 
 def open_registry(
-    settings: Settings, *, now: Callable[[], int] = wall_clock, new_id: Callable[[], str] = random_id
+    settings: Settings,
+    *,
+    now: Callable[[], int] = wall_clock,
+    new_id: Callable[[], str] = random_id,
+    mark: FailureMark | None = None,
 ) -> Registry:
-    """Open the stores of a registry whose schema is current. Blocks; call it in the process that serves."""
-    store = open_store(settings.storage.filesystem.rootdirectory)
-    database = Database(settings.database.path, now)
+    """Open the stores of a registry whose schema is current. Blocks; call it in the process that serves.
+
+    Processes that share the stores share a `mark`, made before they were forked.
+    """
+    mark = mark or FailureMark()
+    store = open_store(settings.storage.filesystem.rootdirectory, mark)
+    database = Database(settings.database.path, now, mark)
     instance = Instance(new_id(), platform.node(), version("digestry"), HEAD)
     limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY)
     return Registry(
@@ -98,6 +107,6 @@ def open_registry(
         tags=Tags(database),
         referrers=Referrers(database),
         catalog=Catalog(database),
-        readiness=Readiness(database, store),
+        readiness=Readiness(database, store, mark),
         fsck=Fsck(database, store),
     )

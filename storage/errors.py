@@ -4,7 +4,8 @@ StorageError
 ├── BlobMissing          no bytes at this key
 ├── StagedBytesMissing   staged bytes that a row counts on are gone or too short
 ├── StorageFull          no space, no inodes or no quota left; what was written before is whole
-└── StorageFailed        the store can no longer be trusted with this piece of work (fsync failed, I/O error)
+└── StorageFailed        the store can no longer be trusted with this piece of work (I/O error)
+    └── SyncFailed       an fsync failed: the whole store can no longer be trusted with writes
 """
 
 
@@ -26,3 +27,7 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The operation failed in a way that must never be retried into success (PostgreSQL's fsync rule)."""
+
+
+class SyncFailed(StorageFailed):
+    """An fsync failed. The kernel may have dropped any dirty page, and a second try would hide it."""

@@ -14,7 +14,8 @@ import aiofiles.os
 
 from storage.backend import Segment, Staged
 from storage.digest import ALGORITHMS, Digest
-from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull
+from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull, SyncFailed
+from storage.failure import FailureMark
 from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_staged_name, segment_name
 
 THREADS = 16
@@ -39,20 +40,36 @@ def _translated() -> Iterator[None]:
         raise StorageFailed(f"{os.strerror(error.errno or errno.EIO)} while handling blobs") from error
 
 
-async def _in_thread(threads: ThreadPoolExecutor, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
-    with _translated():
-        return await asyncio.get_running_loop().run_in_executor(threads, work, *arguments)
+class _Threads:
+    """Where file calls run. After a failed fsync nothing is written any more, by any process that has the mark."""
+
+    def __init__(self, mark: FailureMark) -> None:
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+        self.mark = mark
+
+    async def read(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        with _translated():
+            return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
+
+    async def write(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        if self.mark.reason:
+            raise StorageFailed(f"writing has stopped: {self.mark.reason}")
+        try:
+            return await self.read(work, *arguments)
+        except SyncFailed as error:
+            self.mark.set(str(error))
+            raise
 
 
 class FilesystemStore:
     """A BlobStore in one folder, which only this class touches. Build it with `open_store`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, mark: FailureMark) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+        self._threads = _Threads(mark)
 
     async def stage(self, staged: Staged) -> "FilesystemWriter":
-        descriptor = await _in_thread(self._threads, self._open_segment, staged)
+        descriptor = await self._threads.write(self._open_segment, staged)
         return FilesystemWriter(self._threads, descriptor, staged)
 
     async def read_staged(self, staged: Staged) -> AsyncGenerator[bytes]:
@@ -62,7 +79,7 @@ class FilesystemStore:
                 continue
             path = self._root / segment_name(staged.upload_id, segment)
             try:
-                async with aiofiles.open(path, "rb", buffering=0, executor=self._threads) as file:
+                async with aiofiles.open(path, "rb", buffering=0, executor=self._threads.pool) as file:
                     while left:
                         piece = await file.read(min(PIECE, left))
                         if not piece:
@@ -75,7 +92,7 @@ class FilesystemStore:
                 raise StorageFailed("staged bytes can't be read") from error
 
     async def publish(self, staged: Staged, digest: Digest) -> str:
-        return await _in_thread(self._threads, self._publish, staged, digest)
+        return await self._threads.write(self._publish, staged, digest)
 
     async def discard(self, staged: Staged) -> None:
         names = [segment_name(staged.upload_id, segment) for segment in staged.segments]
@@ -83,11 +100,11 @@ class FilesystemStore:
             await self._unlink(self._root / name)
 
     async def open(self, key: str) -> "FilesystemReader":
-        return await _in_thread(self._threads, self._open, key)
+        return await self._threads.read(self._open, key)
 
     async def size(self, key: str) -> int:
         try:
-            return (await aiofiles.os.stat(self._path(key), executor=self._threads)).st_size
+            return (await aiofiles.os.stat(self._path(key), executor=self._threads.pool)).st_size
         except FileNotFoundError as error:
             raise BlobMissing(key) from error
 
@@ -96,28 +113,30 @@ class FilesystemStore:
 
     async def keys(self) -> AsyncIterator[Sequence[str]]:
         for folder in FAN_OUT:
-            names = await aiofiles.os.listdir(self._root / folder, executor=self._threads)
+            names = await aiofiles.os.listdir(self._root / folder, executor=self._threads.pool)
             found = [key for name in names if is_key(key := f"{folder}/{name}")]
             for start in range(0, len(found), LIST_BATCH):
                 yield found[start : start + LIST_BATCH]
 
     async def uploads(self) -> AsyncIterator[Sequence[Staged]]:
-        names = await aiofiles.os.listdir(self._root / STAGING, executor=self._threads)
+        names = await aiofiles.os.listdir(self._root / STAGING, executor=self._threads.pool)
         for start in range(0, len(names), LIST_BATCH):
-            yield await _in_thread(self._threads, self._measure, names[start : start + LIST_BATCH])
+            yield await self._threads.read(self._measure, names[start : start + LIST_BATCH])
 
     async def check(self, *, write: bool) -> None:
-        await _in_thread(self._threads, self._check, write)
+        await self._threads.read(self._check, write)
 
     async def close(self) -> None:
-        self._threads.shutdown()
+        self._threads.pool.shutdown()
 
     async def _unlink(self, path: Path) -> None:
         with _translated(), suppress(FileNotFoundError):
-            await aiofiles.os.unlink(path, executor=self._threads)
+            await aiofiles.os.unlink(path, executor=self._threads.pool)
 
     def _check(self, write: bool) -> None:
         staging = self._root / STAGING
+        if write and self._threads.mark.reason:
+            raise StorageFailed(f"writing has stopped: {self._threads.mark.reason}")
         if not staging.is_dir():
             raise StorageFailed(f"{staging} is gone")
         space = os.statvfs(staging)
@@ -174,14 +193,14 @@ class FilesystemStore:
             # Nobody opened the segment of an upload that never got a byte
             with _opened(paths[0], os.O_RDWR | (0 if staged.size else os.O_CREAT)) as source:
                 _cut(source, staged.size)
-                os.fsync(source)
+                _sync(source)
             return paths[0]
         joined = self._root / joined_name(staged.upload_id)
         target = os.open(joined, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             for path, segment in zip(paths, staged.segments, strict=True):
                 _append(target, path, segment.size)
-            os.fsync(target)
+            _sync(target)
         finally:
             os.close(target)
         return joined
@@ -209,24 +228,24 @@ class FilesystemStore:
 class FilesystemWriter:
     """An open segment; one call at a time."""
 
-    def __init__(self, threads: ThreadPoolExecutor, descriptor: int, staged: Staged) -> None:
+    def __init__(self, threads: _Threads, descriptor: int, staged: Staged) -> None:
         self._threads = threads
         self._descriptor = descriptor
         self._staged = staged
         self._size = staged.segments[-1].size
 
     async def write(self, piece: bytes | bytearray) -> None:
-        await _in_thread(self._threads, self._write, piece)
+        await self._threads.write(self._write, piece)
         self._size += len(piece)
 
     async def sync(self) -> Staged:
-        await _in_thread(self._threads, os.fdatasync, self._descriptor)
+        await self._threads.write(_sync_data, self._descriptor)
         *before, last = self._staged.segments
         self._staged = Staged(self._staged.upload_id, (*before, Segment(last.version, self._size)))
         return self._staged
 
     async def close(self) -> None:
-        await _in_thread(self._threads, os.close, self._descriptor)
+        await self._threads.read(os.close, self._descriptor)
 
     def _write(self, piece: bytes | bytearray) -> None:
         left, offset = memoryview(piece), self._size
@@ -238,7 +257,7 @@ class FilesystemWriter:
 class FilesystemReader:
     """An open blob: its file, or all its bytes when they are few."""
 
-    def __init__(self, threads: ThreadPoolExecutor, size: int, file: BinaryIO | None, content: bytes | None) -> None:
+    def __init__(self, threads: _Threads, size: int, file: BinaryIO | None, content: bytes | None) -> None:
         self._threads = threads
         self.size = size
         self.file = file
@@ -249,17 +268,17 @@ class FilesystemReader:
             piece = self.content[offset : offset + length]
         else:
             assert self.file is not None
-            piece = await _in_thread(self._threads, os.pread, self.file.fileno(), length, offset)
+            piece = await self._threads.read(os.pread, self.file.fileno(), length, offset)
         if len(piece) != length:
             raise StorageFailed("a blob ended before its size")
         return piece
 
     async def close(self) -> None:
         if self.file is not None:
-            await _in_thread(self._threads, self.file.close)
+            await self._threads.read(self.file.close)
 
 
-def open_store(root: Path) -> FilesystemStore:
+def open_store(root: Path, mark: FailureMark) -> FilesystemStore:
     """Make the folders that are missing and return the store; raise StorageFailed with what to do.
 
     Blocks; meant for start-up.
@@ -269,7 +288,7 @@ def open_store(root: Path) -> FilesystemStore:
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise StorageFailed(f"{root}: {reason}; the folder for blobs must be writable by this user") from error
-    return FilesystemStore(root)
+    return FilesystemStore(root, mark)
 
 
 def _make_folders(root: Path) -> None:
@@ -295,9 +314,29 @@ def make_folder(folder: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    with _syncing():
+        os.fsync(descriptor)
+
+
+def _sync_data(descriptor: int) -> None:
+    with _syncing():
+        os.fdatasync(descriptor)
+
+
+@contextmanager
+def _syncing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise
+        raise SyncFailed(f"fsync in the folder for blobs: {os.strerror(error.errno or errno.EIO)}") from error
 
 
 @contextmanager

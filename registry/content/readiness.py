@@ -6,18 +6,20 @@ from registry.domain.errors import RegistryError
 from registry.metadata.database import Database
 from storage.backend import BlobStore
 from storage.errors import StorageError
+from storage.failure import FailureMark
 
 
 class Readiness:
     """The service behind /readyz."""
 
-    def __init__(self, database: Database, store: BlobStore) -> None:
+    def __init__(self, database: Database, store: BlobStore, mark: FailureMark) -> None:
         self._database = database
         self._store = store
+        self._mark = mark
 
     async def reasons(self, *, write: bool) -> list[str]:
         """Why reads, and with `write` also pushes, would fail; empty when they would not."""
-        found = []
+        found = [f"writing has stopped until a restart: {self._mark.reason}"] if self._mark.reason else []
         try:
             await self._database.read(_probe)
             if write:

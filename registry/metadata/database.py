@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
 from registry.domain.errors import Unavailable
+from storage.failure import FailureMark
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 # Values in one IN (…)
 BATCH = 500
+# At a commit these leave open what reached the disk
+_LOST = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
 _PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 _by_key: set[Callable[..., Any]] = set()
@@ -92,11 +95,13 @@ class Database:
     """One SQLite database: a connection on the event loop, one on a reader thread, one on the writer thread.
 
     Open it in the process that uses it: no connection may cross a fork. `now` tells the time in milliseconds.
+    An I/O error at a commit sets `mark`; from then on nothing is written.
     """
 
-    def __init__(self, path: Path, now: Callable[[], int]) -> None:
+    def __init__(self, path: Path, now: Callable[[], int], mark: FailureMark) -> None:
         self._path = path
         self._now = now
+        self._mark = mark
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="database-read")
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         # Opened first: it may have to make the file WAL, which the others only read back
@@ -186,17 +191,24 @@ class Database:
         """Run a group in one transaction, a savepoint each; answer after the commit."""
         driver = _driver(self._writing)
         try:
+            self._check_mark()
             with self._writing.begin():
                 for write in group:
                     self._attempt(write)
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the driver raises
             failure = _unavailable(error)
+            if _error_code(error) in _LOST:
+                self._mark.set(f"the database at a commit: {error}")
             for write in group:
                 write.error = failure
             driver.rollback()
         for loop in {write.future.get_loop() for write in group}:
             mine = [write for write in group if write.future.get_loop() is loop]
             loop.call_soon_threadsafe(_settle, mine)
+
+    def _check_mark(self) -> None:
+        if self._mark.reason:
+            raise Unavailable(f"writing has stopped until a restart: {self._mark.reason}")
 
     def _attempt(self, write: _Write) -> None:
         try:
@@ -220,6 +232,13 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
+def _error_code(error: Exception) -> int | None:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlite_errorcode", None)
+
+
 def _unavailable(error: Exception) -> Unavailable:
+    if isinstance(error, Unavailable):
+        return error
     log.error("the database failed", exc_info=error)
     return Unavailable("the registry's database can't do this now; retry after the time in Retry-After")

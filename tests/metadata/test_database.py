@@ -14,6 +14,7 @@ from registry.domain.errors import NameUnknown, RegistryError, Unavailable
 from registry.metadata import database as module
 from registry.metadata import schema
 from registry.metadata.database import Database, by_key
+from storage.failure import FailureMark
 from tests.support.registry import Clock
 
 CLOCK = Clock()
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def database(path: Path) -> AsyncIterator[Database]:
-    opened = Database(path, CLOCK)
+    opened = Database(path, CLOCK, FailureMark())
     yield opened
     await opened.close()
 
@@ -180,7 +181,7 @@ async def test_a_cancelled_caller_neither_stops_its_write_nor_the_writer(databas
 
 
 async def test_close_finishes_the_writes_that_wait(path: Path) -> None:
-    database = Database(path, CLOCK)
+    database = Database(path, CLOCK, FailureMark())
     tasks = [asyncio.create_task(database.write(add, f"{number:03}")) for number in range(200)]
     await asyncio.sleep(0)
     await database.close()
@@ -266,7 +267,7 @@ async def test_every_connection_has_its_pragmas(database: Database, pragma: str,
 async def test_a_database_that_does_not_keep_a_pragma_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(module._PRAGMAS, "synchronous", 3)
     with pytest.raises(module.UnsafeDatabaseError, match="synchronous"):
-        Database(path, CLOCK)
+        Database(path, CLOCK, FailureMark())
 
 
 async def test_reads_cannot_write(database: Database) -> None:
@@ -292,7 +293,7 @@ async def test_writing_to_a_locked_database_is_unavailable_until_it_is_free(data
 
 async def test_writing_to_a_read_only_database_is_unavailable_and_reads_go_on(database: Database, path: Path) -> None:
     await database.write(add, "old")
-    read_only = Database(Path(f"file:{path}?mode=ro&uri=true"), CLOCK)
+    read_only = Database(Path(f"file:{path}?mode=ro&uri=true"), CLOCK, FailureMark())
     try:
         for _ in range(2):
             with pytest.raises(RegistryError) as raised:
@@ -305,7 +306,7 @@ async def test_writing_to_a_read_only_database_is_unavailable_and_reads_go_on(da
 
 async def test_the_clock_of_the_database_is_the_injected_one(path: Path) -> None:
     clock = Clock()
-    database = Database(path, clock)
+    database = Database(path, clock, FailureMark())
 
     def now(connection: Connection) -> int:
         return int(connection.exec_driver_sql("SELECT digestry_now()").scalar_one())

@@ -9,9 +9,10 @@ import pytest
 from storage.backend import BlobStore, Segment, Staged
 from storage.digest import Digest
 from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed
+from storage.failure import FailureMark
 from storage.filesystem import open_store
 
-BACKENDS: list[Callable[[Path], BlobStore]] = [open_store]
+BACKENDS: list[Callable[[Path, FailureMark], BlobStore]] = [open_store]
 
 UPLOAD = "a" * 32
 OTHER_UPLOAD = "b" * 32
@@ -21,7 +22,7 @@ LARGE = bytes(range(256)) * 4096 + b"and no round number"
 
 @pytest.fixture(params=BACKENDS, ids=lambda backend: backend.__module__)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
-    opened: BlobStore = request.param(tmp_path / "blobs")
+    opened: BlobStore = request.param(tmp_path / "blobs", FailureMark())
     yield opened
     await opened.close()
 

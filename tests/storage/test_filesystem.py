@@ -10,7 +10,8 @@ import pytest
 
 from storage.backend import Segment, Staged
 from storage.digest import Digest
-from storage.errors import StorageError, StorageFailed, StorageFull
+from storage.errors import StorageError, StorageFailed, StorageFull, SyncFailed
+from storage.failure import FailureMark
 from storage.filesystem import FilesystemStore, open_store
 
 ID = "0" * 31 + "1"
@@ -18,8 +19,8 @@ DATA = b"some bytes"
 NEW = Staged(ID, (Segment(1, 0),))
 
 
-async def stage(store: FilesystemStore) -> Staged:
-    writer = await store.stage(NEW)
+async def stage(store: FilesystemStore, new: Staged = NEW) -> Staged:
+    writer = await store.stage(new)
     await writer.write(DATA)
     staged = await writer.sync()
     await writer.close()
@@ -29,7 +30,7 @@ async def stage(store: FilesystemStore) -> Staged:
 async def test_publishing_syncs_the_file_then_links_it_then_syncs_both_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(tmp_path)
+    store = open_store(tmp_path, FailureMark())
     staged = await stage(store)
     calls: list[str] = []
     real_fsync, real_link = os.fsync, os.link
@@ -64,8 +65,6 @@ def refuse(number: int) -> Callable[..., None]:
         ("pwrite", errno.EDQUOT, StorageFull),
         ("pwrite", errno.EIO, StorageFailed),
         ("fdatasync", errno.ENOSPC, StorageFull),
-        ("fdatasync", errno.EIO, StorageFailed),
-        ("fsync", errno.EIO, StorageFailed),
         ("link", errno.ENOSPC, StorageFull),
         ("link", errno.EIO, StorageFailed),
     ],
@@ -73,7 +72,7 @@ def refuse(number: int) -> Callable[..., None]:
 async def test_refusals_of_the_system_have_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, error: type[StorageError]
 ) -> None:
-    store = open_store(tmp_path)
+    store = open_store(tmp_path, FailureMark())
     monkeypatch.setattr(os, call, refuse(number))
     with pytest.raises(error):
         await store.publish(await stage(store), Digest.of(DATA))
@@ -83,7 +82,7 @@ async def test_refusals_of_the_system_have_their_names(
 
 
 async def test_nobody_else_may_read(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "blobs")
+    store = open_store(tmp_path / "blobs", FailureMark())
     key = await store.publish(await stage(store), Digest.of(DATA))
     modes = {path: stat.S_IMODE((tmp_path / "blobs" / path).stat().st_mode) for path in (key, "staging", "sha256")}
     assert modes == {key: 0o600, "staging": 0o700, "sha256": 0o700}
@@ -93,13 +92,36 @@ async def test_nobody_else_may_read(tmp_path: Path) -> None:
 def test_a_root_that_is_a_file_is_refused_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailed, match="must be writable"):
-        open_store(tmp_path / "file")
+        open_store(tmp_path / "file", FailureMark())
 
 
 async def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
+    store = open_store(tmp_path, FailureMark())
     (tmp_path / "staging" / "README").write_text("")
     (tmp_path / "sha256" / "00" / "README").write_text("")
     assert [found async for some in store.uploads() for found in some] == []
     assert [keys async for keys in store.keys() if keys] == []  # noqa: SIM118 - no dict
     await store.close()
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "fsync"])
+async def test_a_failed_fsync_stops_every_later_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    mark = FailureMark()
+    store, neighbour = open_store(tmp_path, mark), open_store(tmp_path, mark)
+    digest = Digest.of(DATA, "sha256")
+    key = await store.publish(await stage(store), digest)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse(errno.EIO))
+        with pytest.raises(SyncFailed):
+            await store.publish(await stage(store, Staged("2" * 32, (Segment(1, 0),))), digest)
+    assert mark.reason
+    with pytest.raises(StorageFailed, match="stopped"):
+        await neighbour.stage(Staged("3" * 32, (Segment(1, 0),)))
+    with pytest.raises(StorageFailed, match="stopped"):
+        await neighbour.check(write=True)
+    reader = await neighbour.open(key)
+    assert await reader.read(0, reader.size) == DATA
+    for opened in (reader, store, neighbour):
+        await opened.close()
