@@ -10,26 +10,35 @@ from registry.assembly import Registry
 from registry.domain.errors import EndpointUnknown, RegistryError, Unsupported
 from registry.web import health
 from registry.web.browsers import BrowserGuard, is_loopback
+from registry.web.deadlines import Deadlines
 from registry.web.errors import error_response
 from registry.web.protocol import Runner
+from registry.web.proxies import TrustedProxies
 from registry.web.requests import stamp
+from registry.web.scrape import scrape
 
-# How long requests that run may go on after SIGTERM
-DRAIN_SECONDS = 30.0
+DEADLINES = Deadlines()
 
 
-def make_runner(registry: Registry) -> Runner:
-    """The server of this registry; `setup` it, then give it sites."""
-    return Runner(Dispatcher(registry, _guard(registry)), make_app(registry), shutdown_timeout=DRAIN_SECONDS)
+def make_runner(registry: Registry, *, deadlines: Deadlines = DEADLINES) -> Runner:
+    """The server of this registry; `setup` it, then give it sites. Only tests have other deadlines."""
+    trusted = registry.settings.http.trustedproxies
+    return Runner(
+        Dispatcher(registry, _guard(registry)),
+        make_app(registry),
+        deadlines=deadlines,
+        proxies=TrustedProxies(trusted) if trusted else None,
+    )
 
 
 def make_app(registry: Registry) -> web.Application:
-    """Health, and JSON for whatever is not there."""
+    """Health, metrics, and JSON for whatever is not there."""
     app = web.Application(middlewares=[_errors])
     app.on_response_prepare.append(_stamp)
     app.router.add_get("/livez", health.live)
     for path in ("/readyz", "/healthz", "/startupz"):
         app.router.add_get(path, health.ready(registry))
+    app.router.add_get("/metrics", scrape(registry))
     return app
 
 

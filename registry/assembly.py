@@ -2,12 +2,12 @@
 
 import platform
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from registry.access.policy import Policy
+from registry.clock import wall_clock
 from registry.config import Settings
 from registry.content.blobs import Blobs
 from registry.content.catalog import Catalog
@@ -24,6 +24,7 @@ from registry.metadata.database import Database
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD
 from storage.backend import BlobStore
+from storage.crashpoints import crash_point
 from storage.failure import FailureMark
 from storage.filesystem import open_store
 
@@ -31,14 +32,21 @@ from storage.filesystem import open_store
 UPLOAD_MEMORY = 16 * 1024 * 1024
 
 
-def wall_clock() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 def random_id() -> str:
     """128 random bits in hex: nobody guesses another's upload."""
     return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who a process is: the server it belongs to, and its own name, in which it holds leases."""
+
+    instance: Instance
+    owner: str
+
+
+def new_instance(new_id: Callable[[], str] = random_id) -> Instance:
+    return Instance(new_id(), platform.node(), version("digestry"), HEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,10 @@ class Registry:
     fsck: Fsck
 
     async def recover(self) -> None:
-        """Take over from processes of this host that ended: once, before serving starts."""
+        """Take over from servers of this host that ended: once, before any worker starts."""
         await self.database.write(instances.register, self.instance)
+        crash_point("recovery.registered")
+        await self.database.take_reserve()
         await self.uploads.sweep_staging()
 
     async def close(self) -> None:
@@ -77,26 +87,29 @@ def open_registry(
     now: Callable[[], int] = wall_clock,
     new_id: Callable[[], str] = random_id,
     mark: FailureMark | None = None,
+    seat: Seat | None = None,
 ) -> Registry:
     """Open the stores of a registry whose schema is current. Blocks; call it in the process that serves.
 
-    Processes that share the stores share a `mark`, made before they were forked.
+    Processes that share the stores share a `mark`, made before they were forked, and have a `seat` each.
     """
     mark = mark or FailureMark()
+    if seat is None:
+        instance = new_instance(new_id)
+        seat = Seat(instance, instance.id)
     store = open_store(settings.storage.filesystem.rootdirectory, mark)
     database = Database(settings.database.path, now, mark)
-    instance = Instance(new_id(), platform.node(), version("digestry"), HEAD)
     limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY)
     return Registry(
         settings=settings,
-        instance=instance,
+        instance=seat.instance,
         database=database,
         store=store,
         policy=Policy(
             readonly=settings.storage.maintenance.readonly.enabled,
             deletion=settings.storage.delete.enabled,
         ),
-        uploads=Uploads(database, store, owner=instance.id, limits=limits, new_id=new_id),
+        uploads=Uploads(database, store, owner=seat.owner, limits=limits, new_id=new_id),
         blobs=Blobs(database, store),
         manifests=Manifests(
             database,

@@ -1,23 +1,26 @@
-"""Work that nobody waits for, while the registry serves."""
+"""Work that nobody waits for: one worker does it for all while the registry serves."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from registry import metrics
 from registry.assembly import Registry
+from registry.clock import JumpWatch, wall_clock
 from registry.domain.errors import RegistryError
-from registry.metadata import instances
+from registry.metadata import instances, snapshots
 
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 60.0
+SNAPSHOT_EVERY = 86_400_000
 
 
 @asynccontextmanager
-async def background(registry: Registry) -> AsyncIterator[None]:
+async def background(registry: Registry, clock: JumpWatch) -> AsyncIterator[None]:
     """Run the periodic work as long as the block runs."""
-    task = asyncio.create_task(_work_forever(registry))
+    task = asyncio.create_task(_work_forever(registry, clock))
     try:
         yield
     finally:
@@ -26,20 +29,32 @@ async def background(registry: Registry) -> AsyncIterator[None]:
             await task
 
 
-async def _work_forever(registry: Registry) -> None:
+async def _work_forever(registry: Registry, clock: JumpWatch) -> None:
     while True:
         try:
-            await work_once(registry)
-        except RegistryError as error:
-            log.warning("background work failed and will be tried again: %s", error.message)
+            await work_once(registry, clock)
+        except (RegistryError, snapshots.NoSpaceError) as error:
+            log.warning("background work failed and will be tried again: %s", error)
         except Exception:
             log.exception("background work failed and will be tried again")
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-async def work_once(registry: Registry) -> None:
-    """Show that this process lives, and forget uploads whose time is over."""
+async def work_once(registry: Registry, clock: JumpWatch) -> None:
+    """Show that this server lives, forget uploads whose time is over, copy the database once a day."""
     await registry.database.write(instances.beat, registry.instance.id)
-    expired = await registry.uploads.expire()
-    if expired:
-        log.info("%d uploads expired", expired)
+    await registry.database.take_reserve()
+    if clock.trusted():
+        expired = await registry.uploads.expire()
+        metrics.task_succeeded("expiry")
+        if expired:
+            log.info("%d uploads expired", expired)
+    await asyncio.to_thread(_snapshot, registry)
+
+
+def _snapshot(registry: Registry) -> None:
+    path, now = registry.settings.database.path, wall_clock()
+    last = snapshots.newest(path)
+    if last is None or not 0 <= now - last < SNAPSHOT_EVERY:
+        log.info("the database was copied to %s", snapshots.take_daily(path, now))
+        metrics.task_succeeded("snapshot")

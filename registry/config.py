@@ -5,6 +5,7 @@ the official registry image has a word for a thing, ours is the same.
 """
 
 import difflib
+import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PREFIX = "REGISTRY_"
+MOST_WORKERS = 64
 
 T = TypeVar("T")
 
@@ -40,6 +42,14 @@ def _boolean(value: object) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     raise ValueError("expected true or false")
+
+
+def _workers(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,2}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_WORKERS:
+        raise ValueError(f"expected a number of processes up to {MOST_WORKERS}, or 0")
+    return value
 
 
 def _path(value: object) -> Path:
@@ -93,6 +103,18 @@ def _host(value: object) -> str:
     raise ValueError("expected the address that clients use, such as https://registry.example.com")
 
 
+def _proxies(value: object) -> tuple[str, ...]:
+    """Addresses, networks and `unix`."""
+    entries = _texts(value)
+    for entry in entries:
+        if entry != "unix":
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError as error:
+                raise ValueError('expected a list such as ["10.0.0.0/8", "::1", "unix"]') from error
+    return entries
+
+
 def _database_url(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"sqlite:///[^?#]+", text):
@@ -110,11 +132,23 @@ def _setting(default: T, parse: Callable[[object], T], about: str, *, written: s
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    certificate: str = _setting("", _text, "the PEM file with the certificate and its chain; empty: no TLS")
+    key: str = _setting("", _text, "the PEM file with the certificate's private key")
+    minimumtls: str = _setting("tls1.2", _choice("tls1.2", "tls1.3"), "the oldest version of TLS that is spoken")
+
+
+@dataclass(frozen=True, slots=True)
 class HttpSettings:
     addr: str = _setting("127.0.0.1:5000", _address, "where to listen: host:port, :port, [::1]:port, unix:/path")
     host: str = _setting(
         "", _host, "the address that clients use; makes every Location absolute. Empty: Locations are paths"
     )
+    workers: int = _setting(0, _workers, "processes that serve; 0: one for each CPU it may use, at most 4")
+    trustedproxies: tuple[str, ...] = _setting(
+        (), _proxies, "addresses, networks and unix whose X-Forwarded-For is believed: for logs, never for Locations"
+    )
+    tls: TlsSettings = TlsSettings()
 
 
 _BLOBS = Path("data/blobs")

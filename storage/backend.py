@@ -74,10 +74,11 @@ class BlobReader(Protocol):
 class BlobStore(Protocol):
     """Bytes at keys. Keys are made by `publish`, opaque to callers, and never used twice."""
 
-    async def stage(self, staged: Staged) -> StagedWriter:
+    async def stage(self, staged: Staged, length: int = 0) -> StagedWriter:
         """Open the last segment of `staged` for appending, creating it when it is new.
 
-        Bytes beyond the segment's size are cut off. Raises StagedBytesMissing when there are fewer.
+        Bytes beyond the segment's size are cut off. Raises StagedBytesMissing when there are fewer, StorageFull
+        when there is no space for `length` bytes more.
         """
         ...
 

@@ -13,10 +13,12 @@ import aiofiles
 import aiofiles.os
 
 from storage.backend import Segment, Staged
+from storage.crashpoints import crash_point
 from storage.digest import ALGORITHMS, Digest
 from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull, SyncFailed
 from storage.failure import FailureMark
 from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_staged_name, segment_name
+from storage.space import has_room
 
 THREADS = 16
 PIECE = 1024 * 1024
@@ -68,8 +70,8 @@ class FilesystemStore:
         self._root = root
         self._threads = _Threads(mark)
 
-    async def stage(self, staged: Staged) -> "FilesystemWriter":
-        descriptor = await self._threads.write(self._open_segment, staged)
+    async def stage(self, staged: Staged, length: int = 0) -> "FilesystemWriter":
+        descriptor = await self._threads.write(self._open_segment, staged, length)
         return FilesystemWriter(self._threads, descriptor, staged)
 
     async def read_staged(self, staged: Staged) -> AsyncGenerator[bytes]:
@@ -142,7 +144,7 @@ class FilesystemStore:
         space = os.statvfs(staging)
         if write and not os.access(staging, os.W_OK):
             raise StorageFailed(f"{staging} can't be written")
-        if write and not (space.f_bavail and (space.f_favail or not space.f_files)):
+        if write and not (has_room(staging) and (space.f_favail or not space.f_files)):
             raise StorageFull(f"no space left in {staging}")
 
     def _path(self, key: str) -> Path:
@@ -150,7 +152,8 @@ class FilesystemStore:
             raise BlobMissing(key)
         return self._root / key
 
-    def _open_segment(self, staged: Staged) -> int:
+    def _open_segment(self, staged: Staged, length: int) -> int:
+        _check_room(self._root / STAGING, length)
         segment = staged.segments[-1]
         path = self._root / segment_name(staged.upload_id, segment)
         if not segment.size:
@@ -171,6 +174,7 @@ class FilesystemStore:
     def _publish(self, staged: Staged, digest: Digest) -> str:
         key = blob_key(digest, staged.upload_id)
         source = self._one_file(staged)
+        crash_point("blob.synced")
         final = self._root / key
         try:
             os.link(source, final)
@@ -178,8 +182,10 @@ class FilesystemStore:
             # An earlier try got this far and its commit did not: same upload, same digest, same bytes
             if final.stat().st_size != staged.size:
                 raise StorageFailed("a published blob has another size than its upload") from None
+        crash_point("blob.linked")
         _sync_folder(final.parent)
         _sync_folder(self._root / STAGING)
+        crash_point("blob.published")
         return key
 
     def _one_file(self, staged: Staged) -> Path:
@@ -240,6 +246,7 @@ class FilesystemWriter:
 
     async def sync(self) -> Staged:
         await self._threads.write(_sync_data, self._descriptor)
+        crash_point("segment.synced")
         *before, last = self._staged.segments
         self._staged = Staged(self._staged.upload_id, (*before, Segment(last.version, self._size)))
         return self._staged
@@ -248,10 +255,12 @@ class FilesystemWriter:
         await self._threads.read(os.close, self._descriptor)
 
     def _write(self, piece: bytes | bytearray) -> None:
+        _check_room(self._descriptor, len(piece))
         left, offset = memoryview(piece), self._size
         while left:
             written = os.pwrite(self._descriptor, left, offset)
             left, offset = left[written:], offset + written
+            crash_point("segment.written")
 
 
 class FilesystemReader:
@@ -349,6 +358,11 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _check_room(where: Path | int, length: int) -> None:
+    if not has_room(where, length):
+        raise StorageFull("no space left for blobs")
 
 
 def _cut(descriptor: int, size: int) -> None:

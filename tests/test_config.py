@@ -65,7 +65,7 @@ def test_all_problems_are_told_at_once_with_their_source(tmp_path: Path) -> None
     [
         "REGISTRY_AUTH",
         "REGISTRY_AUTH_HTPASSWD_PATH",
-        "REGISTRY_HTTP_TLS_CERTIFICATE",
+        "REGISTRY_HTTP_TLS_CLIENTCAS",
         "REGISTRY_PROXY_REMOTEURL",
         "REGISTRY_STORAGE_DELETE_ENABLE",
         "REGISTRY_STORAGE_MAINTENANCE_READONLY",
@@ -100,6 +100,8 @@ def test_a_value_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
         ("http.addr", "[::1]:5000", "[::1]:5000"),
         ("http.addr", "unix:/run/x", "unix:/run/x"),
         ("http.host", "https://registry.example:8443", "https://registry.example:8443"),
+        ("http.tls.key", "/etc/key.pem", "/etc/key.pem"),
+        ("http.trustedproxies", '["10.0.0.0/8", "::1", "unix"]', ("10.0.0.0/8", "::1", "unix")),
     ],
 )
 def test_values_in_text(key: str, text: str, value: object) -> None:
@@ -119,6 +121,9 @@ def test_values_in_text(key: str, text: str, value: object) -> None:
         "http.addr=host:port",
         "http.host=registry.example",
         "http.host=http://x/path",
+        "http.tls.minimumtls=tls1.1",
+        'http.trustedproxies=["10.0.0.0/8", "proxy.example"]',
+        "http.trustedproxies=10.0.0.1",
         "storage.delete.enabled=yes",
         "tags.immutable=v*",
         "tags.immutable=[1]",

@@ -8,6 +8,7 @@ import logging
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from registry import metrics
 from registry.api.call import Call, decide, empty
 from registry.api.routes import ENDPOINTS, METHODS
 from registry.api.routing import Route, parse_target
@@ -17,10 +18,11 @@ from registry.domain.errors import RegistryError, Unsupported
 from registry.domain.names import RepositoryName
 from registry.web.browsers import BrowserGuard
 from registry.web.errors import error_response
-from registry.web.requests import request_id
+from registry.web.requests import ROUTE, request_id
 
 log = logging.getLogger(__name__)
 
+_WORDS = {route: route.name.lower() for route in Route}
 _WITHOUT_REPOSITORY = (Route.PING, Route.CATALOG)
 
 
@@ -32,6 +34,7 @@ class Dispatcher:
         self._guard = guard
 
     async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        metrics.request_began()
         try:
             return await self._answer(request)
         except RegistryError as error:
@@ -41,9 +44,12 @@ class Dispatcher:
         except Exception:
             log.exception("request %s failed", request_id(request))
             return self._refusal(request, RegistryError())
+        finally:
+            metrics.request_ended()
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
         target = parse_target(request.raw_path)
+        request[ROUTE] = _WORDS[target.route]
         endpoint = ENDPOINTS.get((target.route, request.method))
         if endpoint is None:
             return self._other_method(request, target.route)

@@ -3,17 +3,21 @@
 import json
 
 from registry.cli.options import AsJson, ConfigFile, Flags, settings
+from registry.clock import wall_clock
+from registry.metadata import snapshots
 from registry.metadata.schema import HEAD, SchemaUnknownError, current_revision
 from registry.metadata.schema import upgrade as upgrade_schema
 
 
 def upgrade(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
-    """Bring the database to the schema of this version. `serve` does it by itself on SQLite."""
+    """Bring the database to the schema of this version, after a copy of it. `serve` does it by itself on SQLite."""
     path = settings(config, flags).settings.database.path
     before = current_revision(path)
     try:
+        if before not in (None, HEAD):
+            snapshots.take_before(path, HEAD, wall_clock())
         upgrade_schema(path)
-    except SchemaUnknownError as error:
+    except (SchemaUnknownError, snapshots.NoSpaceError) as error:
         print(json.dumps({"error": str(error)}) if as_json else f"digestry: {error}")
         return 1
     print(json.dumps({"from": before, "to": HEAD}) if as_json else f"{path} has schema {HEAD}")

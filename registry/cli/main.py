@@ -15,6 +15,7 @@ app = cyclopts.App(
 )
 app.command("registry.cli.serve:serve")
 app.command("registry.cli.fsck:fsck")
+app.command("registry.cli.health:health")
 
 config = cyclopts.App(name="config", help="Show and check the settings.")
 config.command("registry.cli.settings:show")

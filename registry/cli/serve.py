@@ -2,76 +2,85 @@
 
 import asyncio
 import logging
-import platform
-import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from aiohttp import web
-
-from registry.app import listens_on_loopback, make_runner
-from registry.assembly import open_registry
-from registry.background import background
+from registry import host, metrics, sockets
+from registry.app import listens_on_loopback
+from registry.assembly import Seat, new_instance, open_registry
 from registry.cli.options import ConfigFile, Flags, settings
 from registry.config import Settings, SettingsError
+from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD, current_revision
+from registry.runtime import runtime_folder
+from registry.supervisor import Supervisor
 from registry.telemetry import set_up
-from registry.web.protocol import Runner
+from registry.tls import tls_context, tls_warning
+from storage.errors import StorageError
+from storage.failure import FailureMark
 
 log = logging.getLogger("registry")
 
-BACKLOG = 1024
-
 
 def serve(*, config: ConfigFile = None, flags: Flags = ()) -> int:
-    """Serve the registry until SIGTERM or Ctrl-C; then finish what runs and stop."""
+    """Serve the registry until SIGTERM or Ctrl-C; then finish what runs and stop. SIGHUP reads the settings again.
+
+    Exit codes: 0 stopped, 1 could not start, 2 wrong settings, 74 the disk failed and nothing more may be written.
+    """
     loaded = settings(config, flags)
     chosen = loaded.settings
     set_up(chosen.log.level, chosen.log.formatter)
     for warning in loaded.warnings:
         log.warning(warning)
     _check_exposure(chosen)
-    _name_foreign_data(chosen.storage.filesystem.rootdirectory)
-    if not _upgrade(chosen.database.path):
+    _check_tls(chosen)
+    try:
+        return _serve(chosen, lambda: _read_again(config, flags))
+    except (host.HostError, StorageError) as error:
+        log.error("%s", error)  # noqa: TRY400 - its text says all
         return 1
-    return asyncio.run(_serve(chosen))
 
 
-async def _serve(chosen: Settings) -> int:
-    registry = open_registry(chosen)
+def _serve(chosen: Settings, read_again: Callable[[], Settings]) -> int:
+    path, root = chosen.database.path, chosen.storage.filesystem.rootdirectory
+    host.raise_descriptor_limit()
+    host.check_owned([path, root])
+    host.check_local(path)
+    _name_foreign_data(root)
+    for folder in (path.parent, root):
+        host.make_ours(folder)
+    with host.locked(path.with_name(f"{path.name}.lock"), path), host.locked(root / "lock", root):
+        if not _upgrade(path):
+            return 1
+        instance, mark = new_instance(), FailureMark()
+        asyncio.run(_recover(chosen, instance))
+        try:
+            listening = sockets.listen(chosen.http.addr)
+        except OSError as error:
+            raise host.HostError(f"can't listen on {chosen.http.addr}: {error.strerror}") from error
+        try:
+            with runtime_folder() as folder:
+                metrics.share(folder)
+                return Supervisor(chosen, listening, instance, read_again, mark).run()
+        finally:
+            sockets.close(chosen.http.addr, listening)
+
+
+def _read_again(config: Path | None, flags: tuple[str, ...]) -> Settings:
+    chosen = settings(config, flags).settings
+    _check_exposure(chosen)
+    _check_tls(chosen)
+    return chosen
+
+
+async def _recover(chosen: Settings, instance: Instance) -> None:
+    registry = open_registry(chosen, seat=Seat(instance, instance.id))
     try:
         await registry.recover()
-        runner = make_runner(registry)
-        await runner.setup()
-        async with background(registry):
-            address = await _listen(runner, chosen.http.addr)
-            log.info("listening on %s", address, extra={"address": address})
-            await _stop_signal()
-            log.info("stopping: finishing the requests that run")
-            await runner.cleanup()
     finally:
         await registry.close()
-    return 0
-
-
-async def _listen(runner: Runner, addr: str) -> str:
-    """Start listening; return the address with the port that was really taken."""
-    if addr.startswith("unix:"):
-        await web.UnixSite(runner, addr.removeprefix("unix:"), backlog=BACKLOG).start()
-        return addr
-    host, _, port = addr.rpartition(":")
-    await web.TCPSite(runner, host.strip("[]") or None, int(port), backlog=BACKLOG).start()
-    taken = runner.addresses[0][1]
-    return f"http://{host or platform.node()}:{taken}"
-
-
-async def _stop_signal() -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
 
 
 def _check_exposure(chosen: Settings) -> None:
@@ -85,6 +94,13 @@ def _check_exposure(chosen: Settings) -> None:
         )
         raise SettingsError([problem])
     log.warning("auth.mode is open-anywhere: everybody who reaches %s may push and delete", chosen.http.addr)
+
+
+def _check_tls(chosen: Settings) -> None:
+    """The workers read the files again; the parent tells what is wrong with them while it can still refuse."""
+    context = tls_context(chosen)
+    if context is not None and (warning := tls_warning(context, chosen)):
+        log.warning(warning)
 
 
 def _name_foreign_data(root: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from registry.cli.options import AsJson, ConfigFile, Flags, settings
 from registry.config import CATALOGUE, Loaded
+from registry.tls import tls_context, tls_warning
 
 
 def show(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> None:
@@ -31,10 +32,14 @@ def show(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = Fals
 def check(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> None:
     """Read the settings as `serve` would, and say what is wrong with them."""
     loaded = settings(config, flags)
+    warnings = list(loaded.warnings)
+    context = tls_context(loaded.settings)
+    if context is not None and (warning := tls_warning(context, loaded.settings)):
+        warnings.append(warning)
     if as_json:
-        print(json.dumps({"warnings": list(loaded.warnings)}))
+        print(json.dumps({"warnings": warnings}))
         return
-    for warning in loaded.warnings:
+    for warning in warnings:
         print(f"warning: {warning}")
     print("the settings are good")
 

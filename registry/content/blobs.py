@@ -10,7 +10,7 @@ from registry.domain.errors import BlobUnknown, Unsupported
 from registry.domain.names import Digest, RepositoryName
 from registry.metadata import blobs, events, repositories
 from registry.metadata.blobs import StoredBlob
-from registry.metadata.database import Database
+from registry.metadata.database import Database, on_full_disk
 from registry.metadata.events import Scene
 from storage.backend import BlobReader, BlobStore
 from storage.errors import BlobMissing
@@ -63,6 +63,7 @@ class Blobs:
         await self._database.write(_delete, repository, digest, caller)
 
 
+@on_full_disk
 def _delete(connection: Connection, name: RepositoryName, digest: Digest, caller: Caller) -> None:
     repository_id = repositories.find(connection, name)
     if repository_id is None:

@@ -8,11 +8,13 @@ from registry.domain.access import Caller
 from registry.domain.errors import ManifestUnknown, NameUnknown, Unsupported
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata import blobs, events, manifests, repositories, tags
+from registry.metadata.database import on_full_disk
 from registry.metadata.events import Scene
 
 PARENTS_NAMED = 5
 
 
+@on_full_disk
 def delete_tag(
     connection: Connection,
     name: RepositoryName,
@@ -31,6 +33,7 @@ def delete_tag(
     _remove(connection, scene, tag, pointed.digest)
 
 
+@on_full_disk
 def delete_manifest(
     connection: Connection,
     name: RepositoryName,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from registry import metrics
 from registry.content.translate import storage_errors
 from registry.domain.errors import BlobUploadUnknown
 from registry.domain.names import Digest
@@ -16,6 +17,7 @@ from registry.metadata import blobs, uploads
 from registry.metadata.blobs import StoredBlob
 from registry.metadata.database import Database
 from storage.backend import BlobStore, Staged
+from storage.crashpoints import crash_point
 from storage.errors import BlobMissing, StorageError
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,10 @@ class Finishing:
             await self._record(finished, known, None if shared else await self._publish(finished))
         except _StoredBlobGoneError:
             await self._record(finished, known, await self._publish(finished))
+        crash_point("blob.recorded")
         try:
             await self._store.discard(finished.staged)
+            crash_point("blob.tidied")
         except StorageError:
             log.exception("staged bytes of %s stay until the next start", finished.staged.upload_id)
 
@@ -62,6 +66,8 @@ class Finishing:
 
     async def _record(self, finished: Finished, known: StoredBlob | None, key: str | None) -> None:
         await self._database.write(_record, finished, known, key)
+        if key is not None:
+            metrics.blob_stored()
 
     async def _is_sound(self, known: StoredBlob) -> bool:
         """Whether the bytes that a row promises are there; what hides them must not outlive this push (S-04)."""

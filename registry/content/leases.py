@@ -11,6 +11,7 @@ from registry.domain.uploads import UploadKey
 from registry.metadata import uploads
 from registry.metadata.database import Database
 from registry.metadata.uploads import UploadRow
+from storage.crashpoints import crash_point
 
 LEASE = 30_000
 RENEW_SECONDS = 10.0
@@ -35,6 +36,7 @@ class Leases:
         while True:
             row = await self._database.write(_take, key, start, self.owner)
             if row is not None:
+                crash_point("upload.leased")
                 return row
             if loop.time() > deadline:
                 busy = await self._database.read(uploads.find, key)

@@ -4,6 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
+from registry import metrics
 from registry.content.conditions import Conditions
 from registry.content.deleting import delete_manifest, delete_tag
 from registry.content.platforms import Platforms
@@ -16,6 +17,7 @@ from registry.domain.names import Digest, Reference, RepositoryName, Tag
 from registry.metadata import manifests, repositories
 from registry.metadata.database import Database
 from registry.metadata.manifests import StoredHead, StoredManifest
+from storage.crashpoints import crash_point
 
 # A larger payload is parsed in a thread: one at a time, since parsing takes many times its size in memory
 INLINE_PARSE = 64 * 1024
@@ -46,6 +48,8 @@ class Manifests:
         manifest = await self._parse(push)
         platform = await self._platforms.of_image(push.repository, manifest)
         await self._database.write(put, push, manifest, platform, caller, self._lease, self._may_move)
+        crash_point("manifest.committed")
+        metrics.manifest_pushed()
         return manifest
 
     async def delete(

@@ -16,6 +16,7 @@ from registry.metadata import blobs, events, manifests, repositories, tags
 from registry.metadata.events import Scene
 from registry.metadata.manifests import Child, Placement, Ref
 from registry.metadata.tags import Pointed
+from storage.crashpoints import crash_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,14 @@ def put(
         push.conditions.check(None if is_new else manifest.digest)
     refs, depth = _resolve(connection, repository_id, manifest)
     manifests.put(connection, manifest, refs, Placement(repository_id, platform, depth, lease))
+    crash_point("manifest.stored")
     if is_new:
         events.append(connection, scene, "manifest.push", new=manifest.digest)
     for tag in push.tags:
         pointed = tags.find(connection, repository_id, tag)
         push.conditions.check(pointed.digest if pointed else None)
         _point(connection, scene, tag, pointed, manifest.digest, may_move)
+        crash_point("manifest.tagged")
 
 
 def _point(

@@ -17,6 +17,11 @@ class Readiness:
         self._store = store
         self._mark = mark
 
+    @property
+    def store_failed(self) -> bool:
+        """Whether nothing more may be written."""
+        return bool(self._mark.reason)
+
     async def reasons(self, *, write: bool) -> list[str]:
         """Why reads, and with `write` also pushes, would fail; empty when they would not."""
         found = [f"writing has stopped until a restart: {self._mark.reason}"] if self._mark.reason else []

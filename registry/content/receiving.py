@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from registry import metrics
 from registry.content.hashes import LiveHashes
 from registry.content.intake import Body, ByteBudget, Checkpoint, Intake
 from registry.content.leases import LEASE
@@ -14,6 +15,7 @@ from registry.metadata import uploads
 from registry.metadata.database import Database
 from registry.metadata.uploads import UploadRow
 from storage.backend import BlobStore, Staged
+from storage.crashpoints import crash_point
 from storage.errors import StorageFull
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Receiver:
             nonlocal durable
             if not await self._database.write(uploads.checkpoint, row.version, staged, LEASE, self._expiry):
                 raise BlobUploadUnknown()
+            crash_point("upload.checkpointed")
             durable = staged
 
         try:
@@ -83,13 +86,15 @@ class Receiver:
             candidate = row.candidate
         if not await self._database.write(uploads.release, row.version, staged, candidate, self._expiry):
             raise BlobUploadUnknown()
+        crash_point("upload.released")
         if hasher is not None:
             self._hashes.keep(row.id, row.version, staged.size, hasher)
 
-    async def abandon(self, row: UploadRow) -> None:
+    async def abandon(self, row: UploadRow, event: metrics.UploadEvent = "failed") -> None:
         """End an upload, also under a running writer, which then finds its lease lost."""
         self._hashes.forget(row.id)
-        await self._database.write(uploads.remove, row.id)
+        if await self._database.write(uploads.remove, row.id):
+            metrics.upload(event)
         with storage_errors():
             await self._store.discard(row.staged)
 
@@ -100,7 +105,7 @@ class Receiver:
         self._threads.shutdown()
 
     async def _receive(self, row: UploadRow, body: Body, hasher: Hasher | None, checkpoint: Checkpoint) -> Taken:
-        writer = await self._store.stage(row.staged)
+        writer = await self._store.stage(row.staged, body.length or 0)
         try:
             try:
                 await Intake(writer, hasher, self._threads, checkpoint).take(body, self._budget)

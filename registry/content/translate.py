@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from registry import metrics
 from registry.domain.errors import BlobUploadUnknown, Unavailable
 from storage.errors import StagedBytesMissing, StorageFailed, StorageFull
 
@@ -16,11 +17,14 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except StorageFull as error:
+        metrics.storage_error("full")
         raise Unavailable("no space left for blobs; the operator must free some") from error
     except StorageFailed as error:
+        metrics.storage_error("failed")
         log.exception("the blob store failed")
         raise Unavailable("the blob store failed; start this push again") from error
     except StagedBytesMissing as error:
+        metrics.storage_error("missing")
         log.exception("staged bytes are missing")
         raise BlobUploadUnknown() from error
 

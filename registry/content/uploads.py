@@ -1,12 +1,13 @@
 """Uploads: from POST to a blob, in one request or in many, from clients that come back and from those that don't."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from registry import metrics
 from registry.content.finishing import Finished, Finishing
 from registry.content.intake import Body
 from registry.content.leases import LEASE, Leases
@@ -20,6 +21,7 @@ from registry.metadata import blobs, repositories, uploads
 from registry.metadata.database import Database
 from registry.metadata.uploads import Opening, UploadRow
 from storage.backend import BlobStore
+from storage.crashpoints import crash_point
 
 EXPIRY_BATCH = 100
 
@@ -65,6 +67,8 @@ class Uploads:
         """Open an upload (end-4a, end-4c)."""
         opening = Opening(self._key(repository, caller), algorithm, self._limits.expiry)
         row = await self._database.write(_open, opening)
+        crash_point("upload.opened")
+        metrics.upload("started")
         return UploadState(row.id, 0)
 
     async def push(self, repository: RepositoryName, caller: Caller, digest: Digest, body: Body) -> None:
@@ -72,6 +76,8 @@ class Uploads:
         key = self._key(repository, caller)
         opening = Opening(key, digest.algorithm, self._limits.expiry, self._leases.owner, LEASE)
         row = await self._database.write(_open, opening)
+        crash_point("upload.opened")
+        metrics.upload("started")
         try:
             await self._finish(await self._receiver.take(row, body, Hasher(digest.algorithm)), digest)
         except RegistryError:
@@ -120,18 +126,27 @@ class Uploads:
         row = await self._database.read(uploads.find, key)
         if row is None or row.finished is not None:
             raise BlobUploadUnknown()
-        await self._receiver.abandon(row)
+        await self._receiver.abandon(row, "cancelled")
 
     async def expire(self) -> int:
-        """Forget uploads whose time is over; return how many."""
+        """Forget uploads whose time is over; return how many had not finished."""
         total = 0
         while removed := await self._database.write(uploads.remove_expired, EXPIRY_BATCH):
-            for staged in removed:
+            crash_point("upload.expired")
+            unfinished = sum(not finished for _, finished in removed)
+            metrics.upload("expired", unfinished)
+            total += unfinished
+            for staged, _ in removed:
                 self._receiver.forget(staged.upload_id)
                 with storage_errors():
                     await self._store.discard(staged)
-            total += len(removed)
+        metrics.task_succeeded("expiry")
         return total
+
+    async def clear_leases(self, owners: Sequence[str]) -> None:
+        """Free the uploads that were being written by workers which have ended (P7)."""
+        if owners:
+            await self._database.write(uploads.clear_leases, owners)
 
     async def sweep_staging(self) -> int:
         """Remove staged bytes that no upload knows, left by a crash; return how many files. At start only."""
@@ -141,6 +156,7 @@ class Uploads:
                 if not await self._database.read(uploads.exists, staged.upload_id):
                     await self._store.discard(staged)
                     total += 1
+                    crash_point("recovery.swept")
         return total
 
     async def close(self) -> None:
@@ -151,6 +167,7 @@ class Uploads:
 
     async def _finish(self, taken: Taken, digest: Digest) -> None:
         """Check the digest, then make the blob; a wrong one ends the upload."""
+        crash_point("upload.received")
         async with self._leases.kept(taken.row):
             if await self._digest(taken, digest.algorithm) != digest:
                 await self._receiver.abandon(taken.row)
@@ -158,6 +175,7 @@ class Uploads:
             finished = Finished(taken.staged, taken.row.version, digest, self._limits.link_lease, self._limits.expiry)
             try:
                 await self._finishing.finish(finished)
+                metrics.upload("finished")
             except Unavailable as error:
                 with suppress(RegistryError):  # the first failure is the one to tell
                     if is_broken(error):

@@ -7,6 +7,7 @@ RegistryError
 │   ├── UploadOutOfOrder (BlobUploadInvalid)                               416
 │   ├── RangeNotSatisfiable (SizeInvalid)                                  416
 │   └── BodyCutOff (SizeInvalid: the client left)                          400
+│       └── BodyTooSlow                                                    408
 ├── ManifestInvalid, ManifestBlobUnknown                                   400
 │   ├── TagInvalid (ManifestInvalid)                                       400
 │   └── ManifestTooLarge (ManifestInvalid)                                 413
@@ -15,7 +16,8 @@ RegistryError
 ├── Unsupported                                                            405
 │   ├── EndpointUnknown (Unsupported)                                      404
 │   ├── EncodingUnsupported (Unsupported)                                  415
-│   ├── UriTooLong (Unsupported)                                           414
+│   ├── UriTooLong, HeadTooLarge (Unsupported)                        414, 431
+│   ├── TransferCodingUnsupported, VersionUnsupported (Unsupported)   501, 505
 │   └── PageInvalid, RequestInvalid (Unsupported: HTTP we don't guess at)  400
 └── Unavailable (code UNKNOWN; retry later)                                503
 Codes are the closed list of the distribution spec, "Error Codes"; UNKNOWN is only for 5xx.
@@ -152,6 +154,11 @@ class BodyCutOff(SizeInvalid):
     message = "the connection ended before the body did"
 
 
+class BodyTooSlow(BodyCutOff):
+    status = 408
+    message = "the body came too slowly; what has come is kept, ask the upload for its status and go on there"
+
+
 class RangeNotSatisfiable(SizeInvalid):
     status = 416
     message = "the requested range lies outside the blob"
@@ -200,6 +207,21 @@ class PageInvalid(Unsupported):
 class UriTooLong(Unsupported):
     status = 414
     message = "the request target is too long"
+
+
+class HeadTooLarge(Unsupported):
+    status = 431
+    message = "the request has too many header fields, or too long ones"
+
+
+class TransferCodingUnsupported(Unsupported):
+    status = 501
+    message = "the only transfer coding here is chunked"
+
+
+class VersionUnsupported(Unsupported):
+    status = 505
+    message = "this server speaks HTTP/1.1"
 
 
 class RequestInvalid(Unsupported):

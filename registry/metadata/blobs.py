@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from registry.domain.names import Digest, RepositoryName
 from registry.metadata.columns import later_of, now
-from registry.metadata.database import Prepared, batches, by_key
+from registry.metadata.database import Prepared, batches, by_key, on_full_disk
 from registry.metadata.models import blob, doomed, link, manifest, ref, repository
 
 
@@ -72,6 +72,7 @@ def doom(connection: Connection, key: str, reason: str) -> None:
     connection.execute(upsert(doomed).values(key=key, doomed_at=now(), reason=reason).on_conflict_do_nothing())
 
 
+@on_full_disk
 def quarantine(connection: Connection, digest: Digest, key: str) -> bool:
     """Hide a blob whose bytes at `key` are not what they should be; the next push of it heals it."""
     changed = connection.execute(

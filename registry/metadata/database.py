@@ -9,6 +9,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import NullPool
 
+from registry import metrics
 from registry.domain.errors import Unavailable
+from registry.metadata.reserve import Reserve
+from storage.crashpoints import crash_point
 from storage.failure import FailureMark
+from storage.space import has_room
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,9 +44,11 @@ log = logging.getLogger(__name__)
 BATCH = 500
 # At a commit these leave open what reached the disk
 _LOST = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC}
+_NO_SPACE = "no space left for the database; the operator must free some"
 _PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 _by_key: set[Callable[..., Any]] = set()
+_on_full_disk: set[Callable[..., Any]] = set()
 
 
 class UnsafeDatabaseError(RuntimeError):
@@ -51,6 +58,12 @@ class UnsafeDatabaseError(RuntimeError):
 def by_key(query: Callable[P, T]) -> Callable[P, T]:
     """Mark a query that reads a few rows by key: it may run on the event loop."""
     _by_key.add(query)
+    return query
+
+
+def on_full_disk(query: Callable[P, T]) -> Callable[P, T]:
+    """Mark a query that must be able to write on a full disk: it frees space, or keeps order without taking any."""
+    _on_full_disk.add(query)
     return query
 
 
@@ -79,6 +92,7 @@ class Prepared:
 class _Write:
     run: Callable[[Connection], Any]
     future: "asyncio.Future[Any]"
+    on_full_disk: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -102,6 +116,7 @@ class Database:
         self._path = path
         self._now = now
         self._mark = mark
+        self._reserve = Reserve(path.with_name(f"{path.name}.reserve"))
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="database-read")
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         # Opened first: it may have to make the file WAL, which the others only read back
@@ -131,9 +146,14 @@ class Database:
         be written now.
         """
         loop = asyncio.get_running_loop()
-        write = _Write(lambda connection: query(connection, *args, **kwargs), loop.create_future())
+        future = loop.create_future()
+        write = _Write(lambda connection: query(connection, *args, **kwargs), future, query in _on_full_disk)
         self._writes.put(write)
         return cast(T, await write.future)
+
+    async def take_reserve(self) -> None:
+        """Set space aside for what must be written on a full disk; once it was used, again when there is room."""
+        await asyncio.to_thread(self._reserve.take)
 
     async def close(self) -> None:
         """Finish the writes that wait, then close."""
@@ -147,10 +167,14 @@ class Database:
         engine = create_engine(
             f"sqlite:///{self._path}",
             poolclass=NullPool,
+            # What clients sent does not belong in a log
+            hide_parameters=True,
             # isolation_level None: transactions begin where `begin` says, not before the first INSERT
             connect_args={"timeout": busy_seconds, "isolation_level": None, "check_same_thread": False},
         )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        if not query_only:
+            event.listen(engine, "after_cursor_execute", lambda *_: crash_point("database.statement"))
         connection = engine.connect()
         driver = _driver(connection)
         driver.execute("PRAGMA journal_mode = wal")
@@ -188,23 +212,54 @@ class Database:
                 return
 
     def _commit(self, group: Sequence[_Write]) -> None:
-        """Run a group in one transaction, a savepoint each; answer after the commit."""
+        """Write a group and answer it; on a full disk only those of it that must be written even then."""
+        full = not self._has_room()
+        for write in group:
+            if full and not write.on_full_disk:
+                write.error = Unavailable(_NO_SPACE)
+        wanted = [write for write in group if write.error is None]
+        if wanted and self._transact(wanted) == sqlite3.SQLITE_FULL:
+            self._try_again_with_the_reserve([write for write in wanted if write.on_full_disk])
+        for loop in {write.future.get_loop() for write in group}:
+            mine = [write for write in group if write.future.get_loop() is loop]
+            loop.call_soon_threadsafe(_settle, mine)
+
+    def _transact(self, group: Sequence[_Write]) -> int | None:
+        """Run a group in one transaction, a savepoint each; return SQLite's code when all of it failed."""
         driver = _driver(self._writing)
+        began = time.perf_counter()
         try:
             self._check_mark()
+            crash_point("database.beginning")
             with self._writing.begin():
                 for write in group:
                     self._attempt(write)
+                crash_point("database.committing")
+            crash_point("database.committed")
+            metrics.committed(len(group), time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the driver raises
             failure = _unavailable(error)
-            if _error_code(error) in _LOST:
+            code = _error_code(error)
+            if code in _LOST:
                 self._mark.set(f"the database at a commit: {error}")
             for write in group:
                 write.error = failure
             driver.rollback()
-        for loop in {write.future.get_loop() for write in group}:
-            mine = [write for write in group if write.future.get_loop() is loop]
-            loop.call_soon_threadsafe(_settle, mine)
+            return code
+        return None
+
+    def _try_again_with_the_reserve(self, group: Sequence[_Write]) -> None:
+        if group:
+            self._reserve.give_up()
+            for write in group:
+                write.error = None
+            self._transact(group)
+
+    def _has_room(self) -> bool:
+        try:
+            return has_room(self._path.parent)
+        except OSError:  # what is wrong will show when SQLite writes
+            return True
 
     def _check_mark(self) -> None:
         if self._mark.reason:
@@ -217,7 +272,7 @@ class Database:
         except Exception as error:
             # Out of space or I/O error: SQLite rolled back the neighbours too, so nobody may be told of success.
             # SQLAlchemy does not notice; only the driver knows.
-            if not _driver(self._writing).in_transaction:
+            if not _driver(self._writing).in_transaction or _error_code(error) == sqlite3.SQLITE_FULL:
                 raise
             refused = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
             write.error = _unavailable(error) if refused else error
@@ -240,5 +295,9 @@ def _error_code(error: Exception) -> int | None:
 def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
+    metrics.database_error()
+    if _error_code(error) == sqlite3.SQLITE_FULL:
+        log.error("no space left for the database")
+        return Unavailable(_NO_SPACE)
     log.error("the database failed", exc_info=error)
     return Unavailable("the registry's database can't do this now; retry after the time in Retry-After")

@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
+from storage.crashpoints import crash_point
 from storage.filesystem import make_folder
 
 # The newest revision under migrations/; a constant, since Alembic costs 70 MiB to import
@@ -49,9 +50,11 @@ def upgrade(path: Path) -> None:
     make_folder(path.parent)
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(engine, "after_cursor_execute", lambda *_: crash_point("migration.statement"))
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        crash_point("migration.committing")
 
 
 def _scripts() -> Path:

@@ -5,6 +5,7 @@ holder names the version it was given (design P1, P6, P7).
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, CursorResult, and_, delete, insert, or_, select, update
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, CursorResult, and_, delete, insert, or_, sele
 from registry.domain.names import Digest
 from registry.domain.uploads import UploadKey
 from registry.metadata.columns import now
+from registry.metadata.database import on_full_disk
 from registry.metadata.models import link, repository, upload
 from storage.backend import Segment, Staged
 
@@ -76,7 +78,7 @@ def open_upload(connection: Connection, repository_id: int, opening: Opening) ->
 
 
 def find(connection: Connection, key: UploadKey) -> UploadRow | None:
-    """The upload that has not expired, finished ones included."""
+    """The upload, finished ones included. Only `remove_expired` judges its time, since clocks jump (P13)."""
     found = (
         select(upload, (upload.c.lease_until > now()).label("leased"))
         .join(repository, repository.c.id == upload.c.repository_id)
@@ -85,7 +87,6 @@ def find(connection: Connection, key: UploadKey) -> UploadRow | None:
             upload.c.identity == key.identity,
             repository.c.name == key.repository,
             repository.c.deleted_at.is_(None),
-            or_(upload.c.expires_at > now(), upload.c.lease_until > now()),
         )
     )
     row = connection.execute(found).one_or_none()
@@ -136,6 +137,7 @@ def checkpoint(connection: Connection, version: int, staged: Staged, lease_durat
     return changed.rowcount == 1
 
 
+@on_full_disk
 def renew(connection: Connection, upload_id: str, version: int, duration: int) -> None:
     """Prolong a lease that is still held."""
     connection.execute(
@@ -145,12 +147,22 @@ def renew(connection: Connection, upload_id: str, version: int, duration: int) -
     )
 
 
+@on_full_disk
+def clear_leases(connection: Connection, owners: Sequence[str]) -> None:
+    """Free what workers held that are gone: nobody writes to their segments any more, so these can be continued."""
+    connection.execute(
+        update(upload).where(upload.c.lease_owner.in_(owners)).values(lease_owner=None, lease_until=None)
+    )
+
+
+@on_full_disk
 def release(connection: Connection, version: int, staged: Staged, candidate: Digest | None, expiry: int) -> bool:
     """Record durable bytes and give the lease back; False when it was lost."""
     changed = _release(connection, version, staged, candidate, version, expiry)
     return changed.rowcount == 1
 
 
+@on_full_disk
 def roll_back(connection: Connection, version: int, staged: Staged, candidate: Digest | None, expiry: int) -> bool:
     """`release` that sets the upload back: live hashes of what was written since are void."""
     changed = _release(connection, version, staged, candidate, version + 1, expiry)
@@ -212,6 +224,7 @@ def is_linked(connection: Connection, upload_id: str, digest: Digest) -> bool:
     return connection.scalar(found) is not None
 
 
+@on_full_disk
 def remove(connection: Connection, upload_id: str, version: int | None = None) -> bool:
     """Forget an upload, at `version` if given; a writer that still runs finds its lease lost."""
     wanted = delete(upload).where(upload.c.id == upload_id)
@@ -220,14 +233,17 @@ def remove(connection: Connection, upload_id: str, version: int | None = None) -
     return connection.execute(wanted).rowcount == 1
 
 
-def remove_expired(connection: Connection, limit: int) -> list[Staged]:
-    """Forget uploads whose time is over and that nobody writes to; return what they staged."""
+@on_full_disk
+def remove_expired(connection: Connection, limit: int) -> list[tuple[Staged, bool]]:
+    """Forget uploads whose time is over and that nobody writes to; return what they staged, and which had finished."""
     over = and_(upload.c.expires_at < now(), or_(upload.c.lease_until.is_(None), upload.c.lease_until < now()))
     expired = select(upload.c.id).where(over).limit(limit)
     removed = connection.execute(
-        delete(upload).where(upload.c.id.in_(expired)).returning(upload.c.id, upload.c.segments)
+        delete(upload)
+        .where(upload.c.id.in_(expired))
+        .returning(upload.c.id, upload.c.segments, upload.c.finished_digest)
     )
-    return [parse_segments(row.id, row.segments) for row in removed]
+    return [(parse_segments(row.id, row.segments), row.finished_digest is not None) for row in removed]
 
 
 def exists(connection: Connection, upload_id: str) -> bool:

@@ -9,7 +9,6 @@ from aiohttp.web_request import BaseRequest
 
 from registry.content.blobs import BlobReader
 from registry.web.ranges import ByteRange
-from registry.web.requests import SENT
 
 PIECE = 1024 * 1024
 
@@ -40,11 +39,10 @@ async def _send(
 ) -> web.StreamResponse:
     if reader.content is not None:
         body = b"".join(head + reader.content[part.start : part.end] for head, part in parts) + end
-        request[SENT] = len(body)
         return web.Response(status=status, body=body, headers=headers)
     response = web.StreamResponse(status=status, headers=headers)
     length = sum(len(head) + part.length for head, part in parts) + len(end)
-    response.content_length = request[SENT] = length
+    response.content_length = length
     await response.prepare(request)
     for head, part in parts:
         if head:

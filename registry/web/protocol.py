@@ -5,39 +5,124 @@ Everything here leans on names that aiohttp keeps to itself, which is why pyproj
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import HttpVersion11
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.http_parser import RawRequestMessage
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 from aiohttp.web_runner import BaseRunner
 
-from registry.domain.errors import RegistryError, RequestInvalid, UriTooLong
+from registry.domain.errors import BodyTooSlow, RegistryError, RequestInvalid
 from registry.web.access_log import AccessLog
+from registry.web.deadlines import Deadlines, Pace, cut, outgoing
 from registry.web.errors import error_response
-from registry.web.requests import stamp
+from registry.web.limited_log import LimitedLog
+from registry.web.proxies import TrustedProxies
+from registry.web.refusals import FIELD_LIMIT, FIELDS_LIMIT, HEAD_LIMIT, TARGET_LIMIT, complaint, objection
+from registry.web.requests import PROXIES, UNPARSED, request_id, stamp
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 API_PREFIX = "/v2"
-# Bearer tokens, many `tag=` and long names need more than the usual 8 KiB
-LINE_LIMIT = 32 * 1024
-KEEPALIVE_SECONDS = 75.0
 # What a connection buffers before it stops reading is twice this
 READ_BUFFER = 64 * 1024
+# Chunks below this size, once so many bytes came, are meant to hurt (reliability H-04)
+SMALLEST_CHUNK = 64
+CHUNK_FRAME = len(b"40\r\n\r\n")
+FREE_FRAMING = 64 * 1024
+# Connections that a sweep looks at before others get their turn
+SWEEP_BATCH = 256
+
+DRAIN_POLL_SECONDS = 0.05
+# What handlers get to notice that their connection was cut off
+CUT_OFF_SECONDS = 5.0
+
+# What is left of a request after its connection was cut may take this long to end, twice
+CUT_SECONDS = 1.0
+
+# The connection ends with this answer: what follows the request's head can't be told from a next request
+_LAST = web.RequestKey("last", bool)
 
 
 class Protocol(RequestHandler):
-    """One connection. Answers what can't be parsed in the registry's own form, without a traceback."""
+    """One connection. Answers what can't be parsed in the registry's own form, and keeps the deadlines."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_base",
+        "_body",
+        "_deadlines",
+        "_draining",
+        "_head_bytes",
+        "_head_since",
+        "_pace",
+        "_received",
+        "_refusals",
+    )
+
+    def __init__(self, server: "_Server", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._deadlines = server.deadlines
+        self._refusals = server.refusals
+        self._draining = False
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._pace: Pace | None = None
+        self._received = self._base = self._head_bytes = 0
+        self._head_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_since = self._loop.time()
+
+    def drain(self) -> None:
+        """End behind the request that runs, now when none does. aiohttp's own way drops the rest of its body."""
+        self._draining = True
+        if self._current_request is None and not self._messages:
+            self.force_close()
+
+    def begin(self, body: StreamReader) -> None:
+        """A request is taken up: its head is complete, `body` may still be on its way."""
+        self._body = body
+        self._base = self._received - body.total_bytes
+        self._head_since, self._head_bytes = None, 0
+        self._pace = None
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        super().data_received(data)
+        if self._close or self._force_close:
+            return
+        if self._messages:
+            if isinstance(self._messages[-1][0], _ErrInfo):
+                self._break_bodies()
+        elif self._waiter is not None:
+            self._count_head(len(data))
+        elif not self._body.is_eof():
+            self._check_framing(self._body)
+
+    def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if self._draining:
+            resp.force_close()
+        body = request.content
+        if not body.is_eof() and (
+            body.exception() is not None
+            or _LAST in request
+            or (not body.total_bytes and "Expect" in request.headers)  # never invited, it may never come
+        ):
+            resp.force_close()
+            body.feed_eof()  # else aiohttp reads on for a while, and stumbles over the exception
+            self._close = True
+        return super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,
@@ -49,14 +134,76 @@ class Protocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already")
         if status >= 500:
-            log.error("a request failed", exc_info=exc)
-            error = RegistryError()
-        else:
-            log.info("a request can't be parsed: %s", type(exc).__name__)
-            error = UriTooLong() if isinstance(exc, LineTooLong) else RequestInvalid()
-        response = error_response(error)
-        response.force_close()
-        return response
+            log.error("request %s failed", request_id(request), exc_info=exc)
+            return last_response(request, RegistryError())
+        error = complaint(exc)
+        request[UNPARSED] = True
+        self._tell(f"a request can't be parsed: {type(exc).__name__}", request, {"http.response.status": error.status})
+        return last_response(request, error)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Let what runs go on for so long; then end it by its socket, which a running sendfile notices too."""
+        running = self._task_handler
+        if running is not None and self._request_in_progress:
+            await asyncio.wait([running], timeout=timeout)
+            if self.transport is not None:
+                cut(self.transport.get_extra_info("socket"))
+        await super().shutdown(CUT_SECONDS)
+
+    def enforce(self, transport: asyncio.Transport, elapsed: float) -> None:
+        """Look once whether the client keeps us waiting too long; `elapsed` since the last look."""
+        sock = transport.get_extra_info("socket")
+        request = self._current_request
+        if self._waiter is not None and not self._waiter.done() and self._head_since is not None:
+            if self._loop.time() + self._deadlines.sweep > self._head_since + self._deadlines.head:
+                self._tell("a connection was closed: no complete request came", request, {})
+                transport.abort()
+        elif transport.get_write_buffer_size() or (request is not None and request.writer.output_size):
+            progress = outgoing(sock)
+            if progress is not None and progress.pending and self._too_slow(0.0, elapsed, progress.acknowledged):
+                self._tell("a connection was closed: the answer was taken too slowly", request, {})
+                cut(sock)
+        elif not self._body.is_eof() and self._body._waiter is not None:  # somebody waits for bytes of the body
+            if self._too_slow(self._deadlines.grace, elapsed, self._body.total_bytes):
+                self._body.set_exception(BodyTooSlow())
+
+    def _too_slow(self, grace: float, elapsed: float, moved: int) -> bool:
+        if self._pace is None:
+            self._pace = Pace(self._deadlines.window, self._deadlines.rate, grace)
+            elapsed = 0.0
+        return self._pace.too_slow(elapsed, moved)
+
+    def _count_head(self, size: int) -> None:
+        if self._head_since is None and size:
+            self._head_since = self._loop.time()
+        self._head_bytes += size
+        if self._head_bytes > HEAD_LIMIT:
+            error = LineTooLong(b"", HEAD_LIMIT)
+            self._messages.append((_ErrInfo(400, error, error.message), EMPTY_PAYLOAD))
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
+    def _break_bodies(self) -> None:
+        """The parser has given up, and tells it only behind the last head: who reads a body must learn it too."""
+        for body in (self._body, *(body for _, body in self._messages)):
+            if not body.is_eof() and body.exception() is None:
+                body.set_exception(RequestPayloadError("the transfer coding is broken"))
+
+    def _check_framing(self, body: StreamReader) -> None:
+        """Weigh what is not content: chunk sizes, their extensions, trailers."""
+        received = self._received - self._base
+        if received < FREE_FRAMING or self._reading_paused:  # paused: what was received is not all parsed
+            return
+        framing = received - body.total_bytes
+        if (framing - CHUNK_FRAME) * SMALLEST_CHUNK > body.total_bytes * CHUNK_FRAME and body.exception() is None:
+            body.set_exception(RequestInvalid("the chunks are too small; send larger ones"))
+
+    def _tell(self, event: str, request: BaseRequest | None, fields: dict[str, object]) -> None:
+        peer = self.peername
+        fields["http.request.remoteaddr"] = peer[0] if isinstance(peer, tuple) else "unix"
+        if request is not None:
+            fields["http.request.id"] = request_id(request)
+        self._refusals.info(event, fields)
 
 
 class ApiRequest(BaseRequest):
@@ -70,13 +217,41 @@ class ApiRequest(BaseRequest):
 class _Server(web.Server):
     """Gives `/v2/` to its dispatcher as plain requests, and everything else to the application."""
 
-    def __init__(self, api: Handler, app: web.Application, **options: Any) -> None:
+    def __init__(
+        self,
+        api: Handler,
+        app: web.Application,
+        deadlines: Deadlines,
+        proxies: TrustedProxies | None,
+        **options: Any,
+    ) -> None:
         super().__init__(self._answer, request_factory=self._make, **options)
+        self.deadlines = deadlines
+        self.refusals = LimitedLog(log)
         self._api = api
         self._app = app
+        self._proxies = proxies
 
     def __call__(self) -> RequestHandler:
         return Protocol(self, loop=self._loop, **self._kwargs)
+
+    async def sweep_forever(self) -> None:
+        """Hold all connections to their deadlines."""
+        last = self._loop.time()
+        while True:
+            await asyncio.sleep(self.deadlines.sweep)
+            # A loop that was busy has not looked, so its clients are not to blame for more than two periods
+            now = self._loop.time()
+            elapsed, last = min(now - last, 2 * self.deadlines.sweep), now
+            self.refusals.renew()
+            for number, (connection, transport) in enumerate(list(self._connections.items()), 1):
+                if isinstance(connection, Protocol):
+                    try:
+                        connection.enforce(transport, elapsed)
+                    except Exception:
+                        log.exception("a connection could not be checked")
+                if number % SWEEP_BATCH == 0:
+                    await asyncio.sleep(0)
 
     def _make(
         self,
@@ -86,11 +261,23 @@ class _Server(web.Server):
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> BaseRequest:
-        if is_api(message.path):
-            return ApiRequest(message, payload, protocol, writer, task, self._loop)
-        return self._app._make_request(message, payload, protocol, writer, task)
+        if isinstance(protocol, Protocol):
+            protocol.begin(payload)
+        request: BaseRequest
+        # Absolute-form, as proxies are asked: its path decides, its host is not ours to believe
+        if is_api(message.path if message.path.startswith("/") else message.url.raw_path):
+            request = ApiRequest(message, payload, protocol, writer, task, self._loop)
+        else:
+            request = self._app._make_request(message, payload, protocol, writer, task)
+        if self._proxies is not None:
+            request[PROXIES] = self._proxies
+        return request
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
+        error = objection(request, chunked=request._message.chunked)
+        if error is not None:
+            request._version = HttpVersion11  # the version of an answer is ours
+            return last_response(request, error)
         if isinstance(request, web.Request):
             return await self._app._handle(request)
         return await self._api(request)
@@ -99,12 +286,39 @@ class _Server(web.Server):
 class Runner(BaseRunner):
     """Runs the API and the application behind one socket."""
 
-    __slots__ = ("_api", "_app")
+    __slots__ = ("_api", "_app", "_deadlines", "_proxies", "_sweeping")
 
-    def __init__(self, api: Handler, app: web.Application, *, shutdown_timeout: float) -> None:
-        super().__init__(shutdown_timeout=shutdown_timeout, handle_signals=False)
+    def __init__(
+        self,
+        api: Handler,
+        app: web.Application,
+        *,
+        deadlines: Deadlines,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        super().__init__(shutdown_timeout=CUT_OFF_SECONDS, handle_signals=False)
         self._api = api
         self._app = app
+        self._deadlines = deadlines
+        self._proxies = proxies
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def drain(self, seconds: float) -> None:
+        """Accept no more, and let what runs finish; what takes longer is cut off, uploads at what they have got."""
+        for site in list(self.sites):
+            await site.stop()
+        server = self.server
+        assert server is not None
+        for connection in server.connections:
+            cast(Protocol, connection).drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while server.connections:  # noqa: ASYNC110 - aiohttp tells nobody when one ends
+                    await asyncio.sleep(DRAIN_POLL_SECONDS)
+        for connection in server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await self.cleanup()
 
     async def shutdown(self) -> None:
         await self._app.shutdown()
@@ -115,22 +329,42 @@ class Runner(BaseRunner):
         self._app.on_startup.freeze()
         await self._app.startup()
         self._app.freeze()
-        return _Server(
+        server = _Server(
             self._api,
             self._app,
+            self._deadlines,
+            self._proxies,
             access_log_class=AccessLog,
             auto_decompress=False,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            max_line_size=LINE_LIMIT,
-            max_field_size=LINE_LIMIT,
+            keepalive_timeout=self._deadlines.idle,
+            max_line_size=TARGET_LIMIT,
+            max_field_size=FIELD_LIMIT,
+            max_headers=FIELDS_LIMIT,
             read_bufsize=READ_BUFFER,
         )
+        self._sweeping = asyncio.create_task(server.sweep_forever())
+        return server
 
     async def _cleanup_server(self) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeping
         await self._app.cleanup()
 
 
+def last_response(request: BaseRequest, error: RegistryError) -> web.StreamResponse:
+    """An answer after which the connection is closed."""
+    request[_LAST] = True
+    response = error_response(error)
+    stamp(request, response)
+    response.force_close()
+    return response
+
+
 def is_api(target: str) -> bool:
-    """Whether a request target is the distribution API's."""
+    """Whether a request target is the distribution API's, also in absolute form (`GET http://host/v2/…`)."""
     path = target.partition("?")[0]
+    if not path.startswith("/"):
+        path = "/" + path.partition("://")[2].partition("/")[2]
     return path == API_PREFIX or path.startswith(API_PREFIX + "/")

@@ -1,4 +1,4 @@
-"""What every request carries beside HTTP's own: its id, and what the access log will say of it."""
+"""What every request carries beside HTTP's own: its id, who sent it, and what the access log will say of it."""
 
 import re
 import secrets
@@ -6,12 +6,17 @@ import secrets
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from registry.web.proxies import UNIX, TrustedProxies
+
 REQUEST_ID = "X-Request-Id"
 SERVER = "digestry"
 
 _ID = web.RequestKey("id", str)
-# Bytes of content that were sent past aiohttp's own count
-SENT = web.RequestKey("sent", int)
+# What the target is, in a word
+ROUTE = web.RequestKey("route", str)
+# There was no request, only bytes that were none
+UNPARSED = web.RequestKey("unparsed", bool)
+PROXIES = web.RequestKey("proxies", TrustedProxies)
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -25,6 +30,13 @@ def request_id(request: BaseRequest) -> str:
     chosen = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
     request[_ID] = chosen
     return chosen
+
+
+def client_address(request: BaseRequest) -> str:
+    """Who sent the request, as far as `http.trustedproxies` lets us believe: for logs and limits, for nothing else."""
+    peer = request.remote or UNIX
+    proxies = request.get(PROXIES)
+    return proxies.client(peer, request.headers.getall("X-Forwarded-For", ())) if proxies else peer
 
 
 def stamp(request: BaseRequest, response: web.StreamResponse) -> None:

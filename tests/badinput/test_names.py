@@ -111,8 +111,9 @@ def test_n01_n02_no_file_outside_the_data_is_opened(server: LiveServer, tmp_path
     trace = tmp_path / "trace"
     strace = require("strace")["strace"]
     command = [strace, "-f", "-qq", "-e", "trace=open,openat,openat2", "-o", str(trace)]
-    with subprocess.Popen([*command, "-p", str(server.pid)]) as tracer:
-        eventually(lambda: is_traced(server.pid))
+    attached = [option for pid in server.workers for option in ("-p", str(pid))]
+    with subprocess.Popen([*command, *attached]) as tracer:
+        eventually(lambda: all(is_traced(pid) for pid in server.workers))
         for target in ("/v2/../../etc/passwd/manifests/x", f"/v2/%2e%2e/%2e%2e/etc/blobs/{DIGEST}"):
             assert request(server, "GET", target).status == 400
         alive = request(server, "GET", f"/v2/{ALIVE_NAME}/blobs/{ALIVE.blobs[0].digest}")

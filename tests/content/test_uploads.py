@@ -97,6 +97,8 @@ async def test_an_idle_upload_expires_with_its_bytes(site: Site) -> None:
     assert (await site.registry.uploads.status(key)).offset == 4
     assert site.staged()
     site.clock.advance(2)
+    assert (await site.registry.uploads.status(key)).offset == 4  # the sweep is its only judge: clocks jump
+    assert await site.registry.uploads.expire() == 1
     for answer in (
         site.registry.uploads.status(key),
         site.registry.uploads.append(key, body(b"more")),
@@ -105,7 +107,6 @@ async def test_an_idle_upload_expires_with_its_bytes(site: Site) -> None:
     ):
         with pytest.raises(BlobUploadUnknown):
             await answer
-    assert await site.registry.uploads.expire() == 1
     assert site.staged() == []
     assert await site.column("SELECT id FROM upload") == set()
 

@@ -6,21 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-LISTENING = re.compile(r'"address":"http://(?P<host>[^"]+)"')
+LISTENING = re.compile(r"""\baddress\W+(https?://|unix:)(?P<host>[^"']+)""")
 START_SECONDS = 30.0
+COMMAND = (sys.executable, "-m", "registry")
 
 
 class LiveServer:
     """`digestry serve` on a free loopback port, with its data and its log under `folder`."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
         self.folder = folder
         self.log = folder / "server.log"
         self.data = folder / "data"
         self._settings = dict(settings or {})
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self.host = ""
 
@@ -32,6 +37,12 @@ class LiveServer:
     def pid(self) -> int:
         assert self._process is not None, "not started"
         return self._process.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers that live now."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        return [int(pid) for pid in children.split()]
 
     @property
     def running(self) -> bool:
@@ -52,12 +63,13 @@ class LiveServer:
         offset = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "registry", "serve"],
+                [*self._command, "serve"],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -81,9 +93,10 @@ class LiveServer:
         return self._process.wait(timeout)
 
     def kill(self) -> None:
-        """SIGKILL: nothing is flushed, nothing is tidied."""
+        """SIGKILL for the parent and all workers: nothing is flushed, nothing is tidied."""
         assert self._process is not None, "not started"
-        self._process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
 
     def digestry(self, *arguments: str) -> subprocess.CompletedProcess[str]:

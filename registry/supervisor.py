@@ -1,0 +1,328 @@
+"""The parent of the workers: it starts, watches, replaces, reloads and stops them, and does nothing else.
+
+It has no thread, no event loop and no open database, so a fork copies nothing that could be half-way through.
+"""
+
+import contextlib
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from registry import metrics
+from registry.assembly import Seat
+from registry.clock import JumpWatch
+from registry.config import Settings, SettingsError
+from registry.host import default_workers
+from registry.metadata.instances import Instance
+from registry.worker import DRAIN_SECONDS, READY, Post, work
+from storage.failure import FailureMark
+
+log = logging.getLogger(__name__)
+
+# Exit codes: sysexits.h's EX_IOERR tells a supervisor from a person's stop
+STORE_FAILED = 74
+
+# A worker that drains may close its stores for this long after the last request
+STOP_SECONDS = DRAIN_SECONDS + 10.0
+STUCK_SECONDS = 60.0
+TICK_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+# After a failed fsync, how long load balancers may see that we are not ready before connections are refused
+FAILED_SECONDS = 3.0
+
+
+@dataclass(slots=True)
+class _Worker:
+    pid: int
+    slot: int
+    # No other living worker's; what its predecessor counted under it goes on
+    number: int
+    owner: str
+    channel: socket.socket
+    generation: int
+    heard_at: float
+    ready: bool = False
+    # When it is killed, once it was told to stop
+    kill_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A worker that ought to run. One that ends before it was ready is started again later and later."""
+
+    failures: int = 0
+    start_at: float = 0.0
+
+    def failed(self) -> None:
+        self.failures += 1
+        self.start_at = time.monotonic() + min(2.0**self.failures / 2, LONGEST_PAUSE_SECONDS)
+
+    def succeeded(self) -> None:
+        self.failures, self.start_at = 0, 0.0
+
+
+class Supervisor:
+    """Keeps the workers running that `settings.http.workers` asks for.
+
+    `reload` reads the settings anew and raises SettingsError when they are wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sequence[socket.socket],
+        instance: Instance,
+        reload: Callable[[], Settings],
+        mark: FailureMark,
+    ) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._instance = instance
+        self._read_again = reload
+        self._mark = mark
+        self._clock = JumpWatch(settings.gc.lease)
+        self._slots = _slots(settings)
+        self._workers: dict[int, _Worker] = {}
+        self._ended: list[str] = []
+        self._generation = 0
+        self._started = 0
+        self._served = False
+        self._stopping = False
+        self._fail_at: float | None = None
+        self._code = 0
+
+    def run(self) -> int:
+        """Serve until a signal or a failure ends it; return the exit code."""
+        gc.collect()
+        gc.freeze()  # what is loaded now is shared by all workers: the collector must not touch it
+        with _signals() as signals, selectors.DefaultSelector() as selector:
+            selector.register(signals, selectors.EVENT_READ)
+            while not (self._stopping and not self._workers):
+                self._start_missing(selector)
+                selector.select(TICK_SECONDS)
+                self._listen()
+                self._reap(selector)
+                for number in _received(signals):
+                    self._handle(number)
+                self._watch()
+        return self._code
+
+    def _handle(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            again = self._stopping
+            self._stop(0, "stopping: finishing the requests that run; once more to stop at once")
+            if again:
+                _kill(self._workers.values())
+        elif number == signal.SIGHUP and not self._stopping:
+            self._reload()
+
+    def _stop(self, code: int, reason: str) -> None:
+        if self._stopping:
+            return
+        log.info(reason)
+        self._stopping, self._code = True, code
+        for listening in self._sockets:
+            listening.close()
+        for worker in self._workers.values():
+            _drain(worker)
+
+    def _reload(self) -> None:
+        """A new generation takes over slot by slot; the old one goes on until then."""
+        try:
+            fresh = self._read_again()
+        except SettingsError as error:
+            log.error("the settings are wrong and stay as they were: %s", error)  # noqa: TRY400 - its text says all
+            return
+        kept = replace(fresh.http, addr=self._settings.http.addr)
+        if (fresh.http.addr, fresh.storage, fresh.database) != (
+            self._settings.http.addr,
+            self._settings.storage,
+            self._settings.database,
+        ):
+            log.warning("http.addr, storage and database change only with a restart")
+        self._settings = replace(fresh, http=kept, storage=self._settings.storage, database=self._settings.database)
+        self._generation += 1
+        self._slots = _slots(self._settings)
+        log.info("settings read again: new workers take over")
+
+    def _start_missing(self, selector: selectors.BaseSelector) -> None:
+        if self._stopping:
+            return
+        present = {worker.slot for worker in self._workers.values() if worker.generation == self._generation}
+        for slot, state in self._slots.items():
+            if slot not in present and state.start_at <= time.monotonic():
+                worker = self._fork(slot)
+                self._workers[worker.pid] = worker
+                selector.register(worker.channel, selectors.EVENT_READ)
+
+    def _fork(self, slot: int) -> _Worker:
+        self._started += 1
+        seat = Seat(self._instance, f"{self._instance.id}.{self._started}")
+        number = self._free_number()
+        ours, theirs = socket.socketpair()
+        post = Post(
+            settings=self._settings,
+            sockets=self._sockets,
+            channel=theirs,
+            seat=seat,
+            mark=self._mark,
+            clock=self._clock,
+            ended=tuple(self._ended),
+            leads=slot == 0,
+        )
+        self._ended.clear()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            _become_worker(number, post, [worker.channel for worker in self._workers.values()])
+        theirs.close()
+        ours.setblocking(False)
+        metrics.worker_started()
+        return _Worker(pid, slot, number, seat.owner, ours, self._generation, time.monotonic())
+
+    def _free_number(self) -> int:
+        taken = {worker.number for worker in self._workers.values()}
+        return next(number for number in count() if number not in taken)
+
+    def _listen(self) -> None:
+        for worker in self._workers.values():
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                said = worker.channel.recv(4096)
+                if said:
+                    worker.heard_at = time.monotonic()
+                if READY in said:
+                    self._welcome(worker)
+
+    def _welcome(self, worker: _Worker) -> None:
+        worker.ready = True
+        self._slots.get(worker.slot, _Slot()).succeeded()
+        if not self._served:
+            self._served = True
+            address = _address(self._settings, self._sockets)
+            log.info("listening on %s", address, extra={"address": address, "workers": len(self._slots)})
+        for other in self._workers.values():
+            stale = other.generation != self._generation
+            if stale and (other.slot == worker.slot or other.slot not in self._slots):
+                _drain(other)
+
+    def _reap(self, selector: selectors.BaseSelector) -> None:
+        for worker in list(self._workers.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if not pid:
+                continue
+            del self._workers[pid]
+            selector.unregister(worker.channel)
+            worker.channel.close()
+            self._ended.append(worker.owner)
+            self._mourn(worker, os.waitstatus_to_exitcode(status))
+
+    def _mourn(self, worker: _Worker, code: int) -> None:
+        expected = worker.kill_at is not None or self._stopping
+        metrics.worker_ended(worker.number, died=not expected)
+        if expected:
+            return
+        log.error("a worker ended (%s) and is replaced", _cause(code), extra={"worker": worker.pid})
+        if worker.ready:
+            return
+        if not self._served:
+            self._stop(1, "the registry can't start; the lines above say why")
+        elif worker.slot in self._slots:
+            self._slots[worker.slot].failed()
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if self._mark.reason and self._fail_at is None:
+            log.critical("writing has stopped, and so does the registry; check the disk: %s", self._mark.reason)
+            self._fail_at = now + FAILED_SECONDS
+        if self._fail_at is not None and now > self._fail_at:
+            self._stop(STORE_FAILED, "stopping: finishing the requests that run")
+        late = [worker for worker in self._workers.values() if worker.kill_at is not None and now > worker.kill_at]
+        stuck = [worker for worker in self._workers.values() if now - worker.heard_at > STUCK_SECONDS]
+        for worker in stuck:
+            log.error("a worker does not answer and is killed", extra={"worker": worker.pid})
+        _kill([*late, *stuck])
+
+
+def _slots(settings: Settings) -> dict[int, _Slot]:
+    return {slot: _Slot() for slot in range(settings.http.workers or default_workers())}
+
+
+def _kill(workers: Iterable[_Worker]) -> None:
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+
+
+def _drain(worker: _Worker) -> None:
+    if worker.kill_at is None:
+        worker.kill_at = time.monotonic() + STOP_SECONDS
+        os.kill(worker.pid, signal.SIGTERM)
+
+
+def _become_worker(number: int, post: Post, others: Sequence[socket.socket]) -> None:
+    """Never returns: what the parent would do next is none of the child's business."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for handled in _HANDLED:
+            signal.signal(handled, signal.SIG_DFL)
+        for channel in others:  # held open here, they would hide the parent's end from their workers
+            channel.close()
+        metrics.enter(number)
+        work(post)
+        code = 0
+    except BaseException:
+        log.exception("a worker failed")
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """A socket that gets the number of each signal as a byte."""
+    reading, writing = socket.socketpair()
+    for end in (reading, writing):
+        end.setblocking(False)
+    before = {number: signal.signal(number, lambda number, frame: None) for number in _HANDLED}
+    wakeup = signal.set_wakeup_fd(writing.fileno())
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        reading.close()
+        writing.close()
+
+
+def _received(signals: socket.socket) -> bytes:
+    try:
+        return signals.recv(4096)
+    except BlockingIOError:
+        return b""
+
+
+def _cause(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+
+def _address(settings: Settings, sockets: Sequence[socket.socket]) -> str:
+    """Where clients find us, with the port that was really taken."""
+    addr = settings.http.addr
+    if addr.startswith("unix:"):
+        return addr
+    host = addr.rpartition(":")[0] or socket.gethostname()
+    scheme = "https" if settings.http.tls.certificate else "http"
+    return f"{scheme}://{host}:{sockets[0].getsockname()[1]}"

@@ -1,0 +1,35 @@
+"""/metrics, as Prometheus asks for it."""
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+
+from registry import metrics
+from registry.assembly import Registry
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def scrape(registry: Registry) -> Handler:
+    """The metrics of all workers, whichever of them answers."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = await asyncio.to_thread(lambda: metrics.render(_state(registry)))
+        headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}
+        return web.Response(body=body, headers=headers)
+
+    return answer
+
+
+def _state(registry: Registry) -> metrics.State:
+    settings = registry.settings
+    volumes = {"blobs": settings.storage.filesystem.rootdirectory, "database": settings.database.path.parent}
+    free = {}
+    for volume, path in volumes.items():
+        with suppress(OSError):  # /readyz tells of a volume that is gone
+            free[volume] = shutil.disk_usage(path).free
+    return metrics.State(registry.instance.version, registry.readiness.store_failed, free)

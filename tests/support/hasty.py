@@ -1,0 +1,16 @@
+"""`digestry serve` whose deadlines pass in a second or two, for tests that wait for them."""
+
+import sys
+from functools import partial
+
+from registry import worker
+from registry.app import make_runner
+from registry.cli.main import main
+from registry.web.deadlines import Deadlines
+
+HASTY = Deadlines(head=1.0, idle=2.0, grace=0.5, window=1.5, rate=1024, sweep=0.1)
+COMMAND = (sys.executable, "-m", "tests.support.hasty")
+
+if __name__ == "__main__":
+    worker.make_runner = partial(make_runner, deadlines=HASTY)
+    main()
