@@ -8,6 +8,7 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from registry.content.blobs import BlobReader
+from registry.domain.errors import BlobUnreadable
 from registry.web.ranges import ByteRange
 
 PIECE = 1024 * 1024
@@ -57,7 +58,9 @@ async def _send_range(request: BaseRequest, response: web.StreamResponse, reader
     if transport is None:
         raise ConnectionResetError("the client left")
     if reader.file is not None and transport.get_extra_info("sslcontext") is None:
-        await asyncio.get_running_loop().sendfile(transport, reader.file, part.start, part.length)
+        sent = await asyncio.get_running_loop().sendfile(transport, reader.file, part.start, part.length)
+        if sent != part.length:
+            raise BlobUnreadable()
         return
     for offset in range(part.start, part.end, PIECE):
         await response.write(await reader.read(offset, min(PIECE, part.end - offset)))

@@ -46,9 +46,6 @@ DRAIN_POLL_SECONDS = 0.05
 # What handlers get to notice that their connection was cut off
 CUT_OFF_SECONDS = 5.0
 
-# What is left of a request after its connection was cut may take this long to end, twice
-CUT_SECONDS = 1.0
-
 # The connection ends with this answer: what follows the request's head can't be told from a next request
 _LAST = web.RequestKey("last", bool)
 
@@ -141,15 +138,6 @@ class Protocol(RequestHandler):
         self._tell(f"a request can't be parsed: {type(exc).__name__}", request, {"http.response.status": error.status})
         return last_response(request, error)
 
-    async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Let what runs go on for so long; then end it by its socket, which a running sendfile notices too."""
-        running = self._task_handler
-        if running is not None and self._request_in_progress:
-            await asyncio.wait([running], timeout=timeout)
-            if self.transport is not None:
-                cut(self.transport.get_extra_info("socket"))
-        await super().shutdown(CUT_SECONDS)
-
     def enforce(self, transport: asyncio.Transport, elapsed: float) -> None:
         """Look once whether the client keeps us waiting too long; `elapsed` since the last look."""
         sock = transport.get_extra_info("socket")
@@ -163,9 +151,12 @@ class Protocol(RequestHandler):
             if progress is not None and progress.pending and self._too_slow(0.0, elapsed, progress.acknowledged):
                 self._tell("a connection was closed: the answer was taken too slowly", request, {})
                 cut(sock)
-        elif not self._body.is_eof() and self._body._waiter is not None:  # somebody waits for bytes of the body
-            if self._too_slow(self._deadlines.grace, elapsed, self._body.total_bytes):
-                self._body.set_exception(BodyTooSlow())
+        elif (
+            not self._body.is_eof()
+            and self._body._waiter is not None  # somebody waits for it: our own pauses do not count
+            and self._too_slow(self._deadlines.grace, elapsed, self._body.total_bytes)
+        ):
+            self._body.set_exception(BodyTooSlow())
 
     def _too_slow(self, grace: float, elapsed: float, moved: int) -> bool:
         if self._pace is None:
@@ -317,7 +308,7 @@ class Runner(BaseRunner):
                     await asyncio.sleep(DRAIN_POLL_SECONDS)
         for connection in server.connections:
             if connection.transport is not None:
-                connection.transport.abort()
+                cut(connection.transport.get_extra_info("socket"))
         await self.cleanup()
 
     async def shutdown(self) -> None:

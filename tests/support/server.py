@@ -87,9 +87,13 @@ class LiveServer:
 
     def stop(self, timeout: float = 30.0) -> int:
         """SIGTERM, then the exit code."""
+        if self.running:
+            os.kill(self.pid, signal.SIGTERM)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """The exit code, once it ends by itself."""
         assert self._process is not None, "not started"
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout)
 
     def kill(self) -> None:

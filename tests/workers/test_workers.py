@@ -118,7 +118,7 @@ def test_requests_that_run_are_finished_before_it_stops(server: LiveServer) -> N
     until(lambda: _refused(server))
     assert idle.recv(1) == b""
     assert patch.finish().startswith(b"HTTP/1.1 202")
-    assert server.stop() == 0
+    assert server.wait() == 0
     patch.close()
     idle.close()
 
@@ -137,7 +137,7 @@ def test_a_second_signal_stops_at_once(server: LiveServer) -> None:
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: "once more to stop at once" in server.log.read_text())
     os.kill(server.pid, signal.SIGTERM)
-    assert server.stop(timeout=5) == 0
+    assert server.wait(timeout=5) == 0
     patch.close()
 
 
