@@ -1,5 +1,6 @@
 """The command line: what there is; each command is imported when it is called."""
 
+import signal
 import sys
 from importlib.metadata import version
 
@@ -29,7 +30,9 @@ app.command(db)
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 problems found or failed, 2 wrong use."""
+    """Exit codes: 0 done, 1 problems found or failed, 2 wrong use, 130 or 143 stopped by a signal."""
+    # The first process of a container ignores a signal that it has no handler for
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         code = app(exit_on_error=False)
     except cyclopts.CycloptsError:

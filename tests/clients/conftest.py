@@ -98,6 +98,8 @@ def docker() -> Iterator[Program]:
         ]
         with engine(command, folder / "log", lambda: client.run("version").returncode == 0):
             yield client
+        # once a container had this machine's network, dockerd leaves a mount, and the folder could not be removed
+        subprocess.run(["umount", folder / "exec" / "netns" / "default"], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")
