@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from registry import metrics
 from registry.assembly import Registry
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 60.0
 SNAPSHOT_EVERY = 86_400_000
+# SQLite's write-ahead log is reused from about 4 MiB on, unless somebody reads one snapshot for very long
+LARGE_LOG = 256 * 1024 * 1024
 
 
 @asynccontextmanager
@@ -46,10 +49,18 @@ async def work_once(registry: Registry, clock: JumpWatch) -> None:
     await registry.database.take_reserve()
     if clock.trusted():
         expired = await registry.uploads.expire()
-        metrics.task_succeeded("expiry")
+        metrics.task_succeeded("expiry", wall_clock())
         if expired:
             log.info("%d uploads expired", expired)
+    await asyncio.to_thread(check_log, registry.settings.database.path)
     await asyncio.to_thread(_snapshot, registry)
+
+
+def check_log(path: Path) -> None:
+    """Warn when the database can't tidy up behind itself (S-13)."""
+    size = path.with_name(f"{path.name}-wal").stat().st_size
+    if size > LARGE_LOG:
+        log.warning("%s-wal has grown to %d MiB: a process reads %s and does not end", path, size >> 20, path)
 
 
 def _snapshot(registry: Registry) -> None:
@@ -57,4 +68,5 @@ def _snapshot(registry: Registry) -> None:
     last = snapshots.newest(path)
     if last is None or not 0 <= now - last < SNAPSHOT_EVERY:
         log.info("the database was copied to %s", snapshots.take_daily(path, now))
-        metrics.task_succeeded("snapshot")
+        last = now
+    metrics.task_succeeded("snapshot", last)

@@ -218,8 +218,9 @@ def storage_error(kind: StorageError) -> None:
     _metrics.storage_errors[kind].inc()
 
 
-def task_succeeded(task: Task) -> None:
-    _metrics.successes.labels(task).set_to_current_time()
+def task_succeeded(task: Task, at: int) -> None:
+    """`at` in milliseconds since the epoch."""
+    _metrics.successes.labels(task).set(at / 1000)
 
 
 # --- the scrape --------------------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ class Dispatcher:
     def _refusal(self, request: BaseRequest, error: RegistryError) -> web.StreamResponse:
         if request.writer.output_size > 0:
             # A second head in the middle of a body would pass for content: cut the connection instead
+            log.error("request %s was cut off in its answer: %s", request_id(request), error.message)
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionError("the answer had begun") from error

@@ -140,7 +140,6 @@ class Uploads:
                 self._receiver.forget(staged.upload_id)
                 with storage_errors():
                     await self._store.discard(staged)
-        metrics.task_succeeded("expiry")
         return total
 
     async def clear_leases(self, owners: Sequence[str]) -> None:

@@ -38,6 +38,9 @@ BUSY_SECONDS = 5.0
 # Writes that share a commit: enough to fill an fsync, few enough that nobody waits long
 GROUP_LIMIT = 64
 
+# What the write-ahead log keeps on disk once it was larger
+LOG_LIMIT = 64 * 1024 * 1024
+
 log = logging.getLogger(__name__)
 
 # Values in one IN (…)
@@ -180,6 +183,7 @@ class Database:
         driver.execute("PRAGMA journal_mode = wal")
         driver.execute("PRAGMA synchronous = FULL")
         driver.execute("PRAGMA foreign_keys = ON")
+        driver.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         if query_only:
             driver.execute("PRAGMA query_only = ON")
         for pragma, expected in _PRAGMAS.items():
@@ -193,6 +197,7 @@ class Database:
             with self._reading.begin():
                 return run(self._reading)
         except (DBAPIError, sqlite3.OperationalError) as error:
+            _driver(self._reading).rollback()  # after a COMMIT that failed SQLAlchemy leaves it open
             raise _unavailable(error) from error
 
     def _write_forever(self) -> None:
@@ -274,7 +279,8 @@ class Database:
             # SQLAlchemy does not notice; only the driver knows.
             if not _driver(self._writing).in_transaction or _error_code(error) == sqlite3.SQLITE_FULL:
                 raise
-            refused = isinstance(error, DBAPIError) and not isinstance(error, IntegrityError)
+            broken = isinstance(error, (IntegrityError, sqlite3.IntegrityError))
+            refused = isinstance(error, (DBAPIError, sqlite3.Error)) and not broken
             write.error = _unavailable(error) if refused else error
 
 
@@ -296,8 +302,11 @@ def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, Unavailable):
         return error
     metrics.database_error()
-    if _error_code(error) == sqlite3.SQLITE_FULL:
-        log.error("no space left for the database")
+    code = _error_code(error)
+    if code is None:
+        log.error("the database failed", exc_info=error)
+    else:
+        log.error("the database failed: %s", error.orig if isinstance(error, DBAPIError) else error)
+    if code == sqlite3.SQLITE_FULL:
         return Unavailable(_NO_SPACE)
-    log.error("the database failed", exc_info=error)
     return Unavailable("the registry's database can't do this now; retry after the time in Retry-After")

@@ -202,7 +202,7 @@ def test_workers_that_can_t_start_end_the_server(tmp_path: Path) -> None:
     assert server.stop() == 1
 
 
-def test_one_server_at_a_time(server: LiveServer, tmp_path: Path) -> None:
+def test_s14_one_server_at_a_time(server: LiveServer, tmp_path: Path) -> None:
     second = LiveServer(tmp_path, {**TWO, "REGISTRY_HTTP_ADDR": "127.0.0.1:0"})
     with pytest.raises(RuntimeError, match=rf"used by another server \(process {server.pid}\)"):
         second.start()
@@ -212,7 +212,7 @@ def test_one_server_at_a_time(server: LiveServer, tmp_path: Path) -> None:
         LiveServer(tmp_path, {**TWO, **shared}).start()
 
 
-def test_the_next_server_waits_for_one_that_stops(server: LiveServer, tmp_path: Path) -> None:
+def test_s14_the_next_server_waits_for_one_that_stops(server: LiveServer, tmp_path: Path) -> None:
     patch = HeldPatch(server, open_upload(server))
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: _refused(server))
