@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test test-deps check fix lock
+.PHONY: help run setup test test-deps check fix bench lock
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ check: $(VENV)/.dev ## format, lint, types, import contracts, unused dependencie
 fix: $(VENV)/.dev ## format, and repair what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: setup ## compare with CNCF Distribution on an idle machine (needs go and wrk); ARGS=--quick for a first look
+	$(BIN)/python -m bench $(ARGS)
 
 lock: ## resolve the dependencies anew (needs uv)
 	$(LOCK) pyproject.toml -o requirements/runtime.txt

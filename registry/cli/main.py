@@ -14,18 +14,48 @@ app = cyclopts.App(
     help="A self-hosted OCI registry: push, pull and govern images by their digest.",
     result_action="return_value",
 )
-app.command("registry.cli.serve:serve")
-app.command("registry.cli.fsck:fsck")
-app.command("registry.cli.health:health")
+app.command(
+    "registry.cli.serve:serve",
+    help="""Serve the registry until it is told to stop.
+
+    SIGTERM or Ctrl-C: what runs is finished, then it stops; once more: at once. SIGHUP: the settings are read again.
+    Exit codes: 0 stopped, 1 could not start, 2 wrong settings, 74 the disk failed and nothing more may be written.
+    """,
+)
+app.command(
+    "registry.cli.fsck:fsck",
+    help="""Check that the registry holds all that it promised.
+
+    It changes nothing, and may run while the registry serves. Exit code 1 when something is wrong.
+    """,
+)
+app.command(
+    "registry.cli.health:health",
+    help="""Ask the registry on this machine whether it is ready.
+
+    Exit code 1 when it is not. Made for the health check of a container.
+    """,
+)
 
 config = cyclopts.App(name="config", help="Show and check the settings.")
-config.command("registry.cli.settings:show")
-config.command("registry.cli.settings:check")
+config.command("registry.cli.settings:show", help="Every setting with its value, its variable and where it was set.")
+config.command(
+    "registry.cli.settings:check", help="Say all that is wrong with the settings; exit code 2 if something is."
+)
 app.command(config)
 
 db = cyclopts.App(name="db", help="The metadata's database.")
-db.command("registry.cli.database:upgrade")
-db.command("registry.cli.database:status")
+db.command(
+    "registry.cli.database:upgrade",
+    help="""Bring the database to the schema of this version.
+
+    A copy is made first. `serve` does it by itself on SQLite.
+    """,
+)
+db.command(
+    "registry.cli.database:status",
+    help="Say which schema the database has, and whether it is this version's; exit code 1 if not.",
+)
 app.command(db)
 
 

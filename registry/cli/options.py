@@ -15,7 +15,9 @@ ConfigFile: TypeAlias = Annotated[
 ]
 Flags: TypeAlias = Annotated[
     tuple[str, ...],
-    Parameter(name="--set", help="A setting as key=value, such as http.addr=:5000; `config show` lists them."),
+    Parameter(
+        name="--set", negative="", help="A setting as key=value, such as http.addr=:5000; `config show` lists them."
+    ),
 ]
 AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 

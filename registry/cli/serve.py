@@ -25,10 +25,7 @@ log = logging.getLogger("registry")
 
 
 def serve(*, config: ConfigFile = None, flags: Flags = ()) -> int:
-    """Serve the registry until SIGTERM or Ctrl-C; then finish what runs and stop. SIGHUP reads the settings again.
-
-    Exit codes: 0 stopped, 1 could not start, 2 wrong settings, 74 the disk failed and nothing more may be written.
-    """
+    """Check the settings and the machine, then serve; return the exit code."""
     loaded = settings(config, flags)
     chosen = loaded.settings
     set_up(chosen.log.level, chosen.log.formatter)

@@ -1,0 +1,105 @@
+"""Compare Digestry with CNCF Distribution: same machine, same disk, same load, in turn, again and again.
+
+Needs wrk and Go (`sudo make test-deps` brings wrk). Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.pushes import source
+from bench.report import Report, amount
+from bench.servers import ROOT, Contender, PeerMissingError, digestry, distribution, serving
+from bench.workloads import FULL, QUICK, WORKLOADS, Load, Scale
+
+PEERS: dict[str, Callable[[], Contender]] = {"distribution": distribution}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    chosen = _parser().parse_args(arguments)
+    # The caller's settings of a registry are no part of the comparison
+    for name in [name for name in os.environ if name.startswith("REGISTRY_")]:
+        del os.environ[name]
+    machine = _machine()
+    contenders, missing = _contenders()
+    scale = _scale(chosen)
+    figures = _run(scale, contenders, chosen.only or list(WORKLOADS), chosen.folder)
+    report = Report(scale, machine, contenders, missing, figures)
+    print(report.text())
+    if chosen.json:
+        chosen.json.write_text(json.dumps(report.document(), indent=2) + "\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, help=f"measurements of each work by each registry ({FULL.rounds})")
+    parser.add_argument("--seconds", type=int, help=f"of a wrk run ({FULL.seconds})")
+    parser.add_argument(
+        "--quick", action="store_true", help="short and small, to see that it works: no figures to quote"
+    )
+    parser.add_argument("--only", nargs="+", choices=list(WORKLOADS), metavar="WORK", help=", ".join(WORKLOADS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure there")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build" / "bench", help="for data, on the disk to measure"
+    )
+    return parser
+
+
+def _scale(chosen: argparse.Namespace) -> Scale:
+    scale = QUICK if chosen.quick else FULL
+    return replace(scale, rounds=chosen.rounds or scale.rounds, seconds=chosen.seconds or scale.seconds)
+
+
+def _contenders() -> tuple[list[Contender], dict[str, str]]:
+    contenders, missing = [digestry()], {}
+    for name, make in PEERS.items():
+        _say(f"building {name}")
+        try:
+            contenders.append(make())
+        except PeerMissingError as error:
+            _say(f"{name} is missing: {error}")
+            missing[name] = str(error)
+    return contenders, missing
+
+
+def _run(
+    scale: Scale, contenders: Sequence[Contender], works: Sequence[str], folder: Path
+) -> dict[str, dict[str, list[float]]]:
+    figures: dict[str, dict[str, list[float]]] = {work: {one.name: [] for one in contenders} for work in works}
+    with source(max(scale.large, scale.pushed)) as contents:
+        load = Load(scale, contents)
+        for round_number in range(1, scale.rounds + 1):
+            for work in works:
+                for contender in contenders:
+                    with serving(contender, folder / contender.name) as server:
+                        value = WORKLOADS[work].measure(server, load)
+                    figures[work][contender.name].append(value)
+                    told = amount(value, WORKLOADS[work].unit)
+                    _say(f"round {round_number}/{scale.rounds} {work} {contender.name} {told}")
+    return figures
+
+
+def _machine() -> str:
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    cpus = len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
+    return (
+        f"{moment}, {cpus} CPUs, load {load:.1f} before, Linux {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
