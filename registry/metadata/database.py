@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 from registry import metrics
 from registry.domain.errors import Unavailable
 from registry.metadata.reserve import Reserve
+from registry.metadata.turns import Turns
 from storage.crashpoints import crash_point
 from storage.failure import FailureMark
 from storage.space import has_room
@@ -120,6 +121,7 @@ class Database:
         self._now = now
         self._mark = mark
         self._reserve = Reserve(path.with_name(f"{path.name}.reserve"))
+        self._turns = Turns(path.with_name(f"{path.name}.lock"))
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="database-read")
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         # Opened first: it may have to make the file WAL, which the others only read back
@@ -165,6 +167,7 @@ class Database:
         self._reads.shutdown()
         for connection in (self._lookup, self._reading, self._writing):
             connection.close()
+        self._turns.close()
 
     def _connect(self, begin: str, busy_seconds: float, *, query_only: bool) -> Connection:
         engine = create_engine(
@@ -201,20 +204,24 @@ class Database:
             raise _unavailable(error) from error
 
     def _write_forever(self) -> None:
-        while (first := self._writes.get()) is not None:
-            group, ending = [first], False
-            while len(group) < GROUP_LIMIT and not ending:
-                try:
-                    following = self._writes.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    ending = True
-                else:
-                    group.append(following)
-            self._commit(group)
-            if ending:
-                return
+        ending = False
+        while not ending and (first := self._writes.get()) is not None:
+            with self._turns.turn():  # while it waits for its turn, the group grows
+                group, ending = self._group(first)
+                self._commit(group)
+
+    def _group(self, first: _Write) -> tuple[list[_Write], bool]:
+        """What waits now, and whether nothing comes after it."""
+        group = [first]
+        while len(group) < GROUP_LIMIT:
+            try:
+                following = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return group, True
+            group.append(following)
+        return group, False
 
     def _commit(self, group: Sequence[_Write]) -> None:
         """Write a group and answer it; on a full disk only those of it that must be written even then."""

@@ -293,7 +293,8 @@ async def test_writing_to_a_locked_database_is_unavailable_until_it_is_free(data
 
 async def test_writing_to_a_read_only_database_is_unavailable_and_reads_go_on(database: Database, path: Path) -> None:
     await database.write(add, "old")
-    read_only = Database(Path(f"file:{path}?mode=ro&uri=true"), CLOCK, FailureMark())
+    read_only = Database(path, CLOCK, FailureMark())
+    module._driver(read_only._writing).execute("PRAGMA query_only = ON")
     try:
         for _ in range(2):
             with pytest.raises(RegistryError) as raised:

@@ -58,7 +58,7 @@ def test_a_copy_is_whole_and_from_one_moment_while_writes_go_on(path: Path) -> N
 def test_a_copy_that_would_fill_the_disk_is_not_made(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(path.parent)._replace(free=snapshots.MARGIN)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(snapshots.NoSpaceError, match="needs 64 MiB, and .* has 64 MiB left"):
+    with pytest.raises(snapshots.NoSpaceError, match=r"needs 64 MiB, and .* has 64 MiB left"):
         snapshots.take_daily(path, START)
     assert list(snapshots.folder_of(path).iterdir()) == []
 
