@@ -113,7 +113,7 @@ class Supervisor:
                 for number in _received(signals):
                     self._handle(number)
                 self._watch()
-        return self._code
+        return STORE_FAILED if self._mark.reason else self._code
 
     def _handle(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -249,6 +249,7 @@ class Supervisor:
         stuck = [worker for worker in self._workers.values() if now - worker.heard_at > STUCK_SECONDS]
         for worker in stuck:
             log.error("a worker does not answer and is killed", extra={"worker": worker.pid})
+            worker.heard_at = now  # a disk that hangs can delay its end
         _kill([*late, *stuck])
 
 
