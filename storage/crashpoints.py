@@ -36,6 +36,7 @@ POINTS: Mapping[str, int] = {
     "migration.committing": 23,
     "recovery.registered": 25,
     "recovery.swept": 25,
+    "recovery.relieving": 25,
 }
 
 _watcher: Callable[[str], None] | None = None

@@ -220,7 +220,8 @@ class FilesystemStore:
         if size > INLINE_LIMIT:
             return FilesystemReader(self._threads, size, file, None)
         with file:
-            return FilesystemReader(self._threads, size, None, file.read())
+            content = file.read()
+        return FilesystemReader(self._threads, len(content), None, content)
 
     def _measure(self, names: Sequence[str]) -> list[Staged]:
         found = []
@@ -307,7 +308,10 @@ def _make_folders(root: Path) -> None:
         (root / folder).mkdir(mode=0o700, exist_ok=True)
     devices = {(root / folder).stat().st_dev for folder in (STAGING, *ALGORITHMS)}
     if len(devices) > 1:
-        raise StorageFailed(f"{root}: staging/ and the blobs must be on one file system, link(2) joins them")
+        raise StorageFailed(
+            f"{root}: staging/ and the blobs must be on one file system, since link(2) joins them; "
+            "mount the whole folder, nothing inside it"
+        )
     for folder in (*ALGORITHMS, "."):
         _sync_folder(root / folder)
 

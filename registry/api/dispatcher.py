@@ -17,7 +17,7 @@ from registry.domain.access import ANONYMOUS, Caller
 from registry.domain.errors import RegistryError, Unsupported
 from registry.domain.names import RepositoryName
 from registry.web.browsers import BrowserGuard
-from registry.web.errors import error_response
+from registry.web.errors import break_off, error_response
 from registry.web.requests import ROUTE, request_id
 
 log = logging.getLogger(__name__)
@@ -76,9 +76,8 @@ class Dispatcher:
 
     def _refusal(self, request: BaseRequest, error: RegistryError) -> web.StreamResponse:
         if request.writer.output_size > 0:
-            # A second head in the middle of a body would pass for content: cut the connection instead
-            log.error("request %s was cut off in its answer: %s", request_id(request), error.message)
-            if request.transport is not None:
-                request.transport.abort()
+            # A second head in the middle of a body would pass for content
+            log.error("request %s failed in the middle of its answer: %s", request_id(request), error.message)
+            break_off(request)
             raise ConnectionError("the answer had begun") from error
         return error_response(error)

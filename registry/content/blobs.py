@@ -4,16 +4,16 @@ import logging
 
 from sqlalchemy import Connection
 
-from registry.content.translate import storage_errors
+from registry import metrics
 from registry.domain.access import Caller
-from registry.domain.errors import BlobUnknown, Unsupported
+from registry.domain.errors import BlobUnknown, BlobUnreadable, Unsupported
 from registry.domain.names import Digest, RepositoryName
 from registry.metadata import blobs, events, repositories
 from registry.metadata.blobs import StoredBlob
 from registry.metadata.database import Database, on_full_disk
 from registry.metadata.events import Scene
 from storage.backend import BlobReader, BlobStore
-from storage.errors import BlobMissing
+from storage.errors import BlobMissing, StorageError
 
 __all__ = ["BlobReader", "Blobs"]
 
@@ -35,28 +35,36 @@ class Blobs:
         return found
 
     async def open(self, repository: RepositoryName, digest: Digest) -> BlobReader:
-        """Open the blob for reading; the caller closes it. Raise BlobUnknown.
+        """Open the blob for reading; the caller closes it. Raise BlobUnknown, BlobUnreadable.
 
         A push may move the row to other bytes between look-up and open, so only the same key missing twice is
-        a loss (design P10). Then it is quarantined: clients see 404 and push it again.
+        a loss (design P10). Bytes that are lost or cut short are quarantined: clients see 404 and push them again.
         """
         missed = ""
         while True:
             found = await self.stat(repository, digest)
             try:
-                with storage_errors():
-                    reader = await self._store.open(found.key)
+                reader = await self._store.open(found.key)
             except BlobMissing:
-                if found.key != missed:
-                    missed = found.key
-                    continue
+                if found.key == missed:
+                    await self._quarantine(digest, found, "lost")
+                    raise BlobUnknown() from None
+                missed = found.key
+            except StorageError as error:
+                metrics.storage_error("failed")
+                log.exception("the bytes of %s at %s can't be read", digest, found.key)
+                raise BlobUnreadable() from error
             else:
                 if reader.size == found.size:
                     return reader
                 await reader.close()
-            log.error("the bytes of %s at %s are lost or cut short; push it again", digest, found.key)
-            await self._database.write(blobs.quarantine, digest, found.key)
-            raise BlobUnknown()
+                await self._quarantine(digest, found, f"{reader.size} bytes and not {found.size}")
+                raise BlobUnreadable()
+
+    async def _quarantine(self, digest: Digest, found: StoredBlob, wrong: str) -> None:
+        metrics.storage_error("missing")
+        log.error("the bytes of %s at %s are %s; push it again", digest, found.key, wrong)
+        await self._database.write(blobs.quarantine, digest, found.key)
 
     async def delete(self, repository: RepositoryName, digest: Digest, caller: Caller) -> None:
         """Take the blob out of the repository; raise BlobUnknown, or Unsupported while a manifest needs it."""

@@ -145,6 +145,7 @@ class Uploads:
     async def clear_leases(self, owners: Sequence[str]) -> None:
         """Free the uploads that were being written by workers which have ended (P7)."""
         if owners:
+            crash_point("recovery.relieving")
             await self._database.write(uploads.clear_leases, owners)
 
     async def sweep_staging(self) -> int:

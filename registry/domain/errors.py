@@ -19,7 +19,8 @@ RegistryError
 │   ├── UriTooLong, HeadTooLarge (Unsupported)                        414, 431
 │   ├── TransferCodingUnsupported, VersionUnsupported (Unsupported)   501, 505
 │   └── PageInvalid, RequestInvalid (Unsupported: HTTP we don't guess at)  400
-└── Unavailable (code UNKNOWN; retry later)                                503
+├── Unavailable (code UNKNOWN; retry later)                                503
+└── BlobUnreadable (code UNKNOWN)                                          500
 Codes are the closed list of the distribution spec, "Error Codes"; UNKNOWN is only for 5xx.
 """
 
@@ -235,3 +236,7 @@ class Unavailable(RegistryError):
 
     def __init__(self, message: str | None = None, *, retry_after: int = 60) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
+class BlobUnreadable(RegistryError):
+    message = "the stored bytes of this blob can't be read; the request id in X-Request-Id leads to the log"

@@ -38,9 +38,10 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque()
 
     def too_slow(self, seconds: float, moved: int) -> bool:
-        """Add time that we waited for it; `moved` counts all its bytes so far."""
+        """Add time since the last look that we waited for it; `moved` counts all its bytes so far."""
         if not self._marks:
             self._marks.append((self._waited, moved))
+            return False
         self._waited += seconds
         if self._waited <= 0:
             self._marks[0] = (0.0, moved)

@@ -24,7 +24,7 @@ from registry.web.access_log import AccessLog
 from registry.web.deadlines import Deadlines, Pace, cut, outgoing
 from registry.web.errors import error_response
 from registry.web.limited_log import LimitedLog
-from registry.web.proxies import TrustedProxies
+from registry.web.proxies import UNIX, TrustedProxies
 from registry.web.refusals import FIELD_LIMIT, FIELDS_LIMIT, HEAD_LIMIT, TARGET_LIMIT, complaint, objection
 from registry.web.requests import PROXIES, UNPARSED, request_id, stamp
 
@@ -60,23 +60,28 @@ class Protocol(RequestHandler):
         "_draining",
         "_head_bytes",
         "_head_since",
-        "_pace",
+        "_reading",
         "_received",
         "_refusals",
+        "_secure",
+        "_sending",
     )
 
     def __init__(self, server: "_Server", **options: Any) -> None:
         super().__init__(server, **options)
         self._deadlines = server.deadlines
         self._refusals = server.refusals
-        self._draining = False
+        self._draining = self._secure = False
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._pace: Pace | None = None
+        # How fast the client sends the body, and reads the answer
+        self._sending: Pace | None = None
+        self._reading: Pace | None = None
         self._received = self._base = self._head_bytes = 0
         self._head_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._secure = transport.get_extra_info("sslcontext") is not None
         self._head_since = self._loop.time()
 
     def drain(self) -> None:
@@ -90,7 +95,7 @@ class Protocol(RequestHandler):
         self._body = body
         self._base = self._received - body.total_bytes
         self._head_since, self._head_bytes = None, 0
-        self._pace = None
+        self._sending = self._reading = None
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -140,29 +145,24 @@ class Protocol(RequestHandler):
 
     def enforce(self, transport: asyncio.Transport, elapsed: float) -> None:
         """Look once whether the client keeps us waiting too long; `elapsed` since the last look."""
+        if self._secure and transport.is_closing():
+            return  # its farewell has a limit of its own (web/site.py)
         sock = transport.get_extra_info("socket")
-        request = self._current_request
+        limits, request = self._deadlines, self._current_request
         if self._waiter is not None and not self._waiter.done() and self._head_since is not None:
-            if self._loop.time() + self._deadlines.sweep > self._head_since + self._deadlines.head:
+            if self._loop.time() + limits.sweep > self._head_since + limits.head:
                 self._tell("a connection was closed: no complete request came", request, {})
                 transport.abort()
         elif transport.get_write_buffer_size() or (request is not None and request.writer.output_size):
+            self._reading = self._reading or Pace(limits.window, limits.rate)
             progress = outgoing(sock)
-            if progress is not None and progress.pending and self._too_slow(0.0, elapsed, progress.acknowledged):
+            if progress is not None and progress.pending and self._reading.too_slow(elapsed, progress.acknowledged):
                 self._tell("a connection was closed: the answer was taken too slowly", request, {})
                 cut(sock)
-        elif (
-            not self._body.is_eof()
-            and self._body._waiter is not None  # somebody waits for it: our own pauses do not count
-            and self._too_slow(self._deadlines.grace, elapsed, self._body.total_bytes)
-        ):
-            self._body.set_exception(BodyTooSlow())
-
-    def _too_slow(self, grace: float, elapsed: float, moved: int) -> bool:
-        if self._pace is None:
-            self._pace = Pace(self._deadlines.window, self._deadlines.rate, grace)
-            elapsed = 0.0
-        return self._pace.too_slow(elapsed, moved)
+        elif not self._body.is_eof() and self._body._waiter is not None:  # else the pause is ours
+            self._sending = self._sending or Pace(limits.window, limits.rate, limits.grace)
+            if self._sending.too_slow(elapsed, self._body.total_bytes):
+                self._body.set_exception(BodyTooSlow())
 
     def _count_head(self, size: int) -> None:
         if self._head_since is None and size:
@@ -191,7 +191,7 @@ class Protocol(RequestHandler):
 
     def _tell(self, event: str, request: BaseRequest | None, fields: dict[str, object]) -> None:
         peer = self.peername
-        fields["http.request.remoteaddr"] = peer[0] if isinstance(peer, tuple) else "unix"
+        fields["http.request.remoteaddr"] = peer[0] if isinstance(peer, tuple) else UNIX
         if request is not None:
             fields["http.request.id"] = request_id(request)
         self._refusals.info(event, fields)
@@ -265,7 +265,7 @@ class _Server(web.Server):
         return request
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
-        error = objection(request, chunked=request._message.chunked)
+        error = objection(request._message)
         if error is not None:
             request._version = HttpVersion11  # the version of an answer is ours
             return last_response(request, error)

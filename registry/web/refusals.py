@@ -2,7 +2,7 @@
 
 from aiohttp.http import HttpVersion10, HttpVersion11
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.web_request import BaseRequest
+from aiohttp.http_parser import RawRequestMessage
 
 from registry.domain.errors import (
     HeadTooLarge,
@@ -34,16 +34,16 @@ def complaint(error: BaseException | None) -> RegistryError:
     return RequestInvalid()
 
 
-def objection(request: BaseRequest, *, chunked: bool) -> RegistryError | None:
+def objection(message: RawRequestMessage) -> RegistryError | None:
     """What is wrong with a request that aiohttp would serve."""
-    if request.version not in (HttpVersion11, HttpVersion10):
+    if message.version not in (HttpVersion11, HttpVersion10):
         return VersionUnsupported()
-    if request.method == "CONNECT":
+    if message.method == "CONNECT":
         return Unsupported("this is no proxy", headers={"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"})
-    if chunked:
-        codings = request.headers.getall("Transfer-Encoding")
+    if message.chunked:
+        codings = message.headers.getall("Transfer-Encoding")
         if [coding.lower() for coding in codings] != ["chunked"]:
             return TransferCodingUnsupported()
-        if request.version is not HttpVersion11:  # RFC 9112 section 6.1: such framing is faulty
+        if message.version != HttpVersion11:  # RFC 9112 section 6.1: such framing is faulty
             return RequestInvalid()
     return None

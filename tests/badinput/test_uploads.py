@@ -2,16 +2,24 @@
 
 import asyncio
 import hashlib
+import os
 import re
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
+from registry.background import work_once
+from registry.clock import JumpWatch
+from registry.domain.errors import BlobUploadUnknown
+from registry.domain.names import Digest
 from tests.support.images import digest_of
+from tests.support.registry import DAY, Clock, body, opened, pull, start
 from tests.support.server import LiveServer
 from tests.support.wire import (
     Answer,
@@ -209,7 +217,7 @@ def test_u02_id_in_upper_case(server: LiveServer, method: str) -> None:
     assert_continues(server, location, "u02/upper")
 
 
-# U-03, U-04, U-17: two requests at once
+# U-04, U-17: two requests at once; U-03 and U-05 are in tests/faults
 
 
 async def send(
@@ -236,32 +244,6 @@ async def streamed(data: bytes) -> AsyncIterator[bytes]:
     yield data[: len(data) // 2]
     await asyncio.sleep(0)
     yield data[len(data) // 2 :]
-
-
-@pytest.mark.parametrize("form", ["plain", "Content-Range", "streamed"])
-async def test_u03_two_chunks_at_one_offset(server: LiveServer, form: str) -> None:
-    """100 rounds of each form."""
-    async with ClientSession(server.url) as session:
-        for number in range(100):
-            location = await open_upload(session, "u03")
-            pieces = [f"{side} {number:04} {form}".encode() * 50 for side in ("left", "right")]
-            tasks = [send_chunk(session, location, piece, form) for piece in pieces]
-            answers = await asyncio.gather(*tasks)
-            statuses = [answer.status for answer in answers]
-            assert sorted(statuses) == [202, 416], number
-            won = statuses.index(202)
-            digest = digest_of(pieces[won])
-            done = await send(session, "PUT", f"{answers[won].headers['Location']}&digest={digest}", b"")
-            assert done.status == 201
-            assert await stored(session, "u03", digest) == pieces[won]
-    assert_serving(server)
-
-
-async def send_chunk(session: ClientSession, location: str, data: bytes, form: str) -> ClientResponse:
-    if form == "streamed":
-        return await send(session, "PATCH", location, streamed(data))
-    headers = {"Content_Range": f"0-{len(data) - 1}"} if form == "Content-Range" else {}
-    return await send(session, "PATCH", location, data, **headers)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
@@ -500,7 +482,7 @@ def test_u14_two_thousand_chunks_of_one_byte(server: LiveServer) -> None:
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server of its own: this one gets killed."""
-    server = LiveServer(tmp_path_factory.mktemp("mortal")).start()
+    server = LiveServer(tmp_path_factory.mktemp("mortal"), {"REGISTRY_HTTP_WORKERS": "2"}).start()
     try:
         prepare(server)
         yield server
@@ -539,6 +521,33 @@ def kill_and_start(server: LiveServer) -> None:
     assert_serving(server)
 
 
+@pytest.mark.parametrize("killed", range(len(CHUNKS)))
+def test_u15_a_worker_killed_between_two_requests(mortal: LiveServer, killed: int) -> None:
+    """Whichever worker answers next: it goes on where the one that died had acknowledged."""
+    name, data = f"u15/worker-{killed}", bytes(range(250)) * 1600
+    location = start_upload(mortal, name)
+    for number, (first, end) in enumerate(pairwise(CHUNKS)):
+        if number == killed:
+            kill_a_worker(mortal, number)
+        now = state(mortal, location)
+        assert offset_of(now) == first
+        answer = patch(mortal, now.location, data[first:end], Content_Range=f"{first}-{end - 1}")
+        assert answer.status == 202, answer.story
+        location = answer.location
+    if killed == len(CHUNKS) - 1:
+        kill_a_worker(mortal, killed)
+    assert finish(mortal, location, digest_of(data)).status == 201
+    assert_holds(mortal, name, data)
+
+
+def kill_a_worker(server: LiveServer, number: int) -> None:
+    """Each in its turn; the others serve on, and the parent replaces it."""
+    before = sorted(server.workers)
+    victim = before[number % len(before)]
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: len(server.workers) == len(before) and victim not in server.workers)
+
+
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 def test_u15_killed_in_a_body(mortal: LiveServer, framing: str) -> None:
     name, data = f"u15/{framing}", bytes(range(250)) * 4000
@@ -573,6 +582,41 @@ def test_u18_empty_blob(server: LiveServer, form: str, chunked: bool, algorithm:
     assert_holds(server, name, b"", digest)
     headed = request(server, "HEAD", f"/v2/{name}/blobs/{digest}")
     assert (headed.status, headed.headers["Content-Length"]) == (200, "0")
+
+
+# U-19: clocks that are set
+
+
+@pytest.mark.parametrize("jump", [-DAY, DAY, 2 * DAY])
+async def test_u19_a_clock_that_is_set_expires_nothing(tmp_path: Path, jump: int) -> None:
+    wall, boot = Clock(), Clock(0)
+    watch = JumpWatch(DAY, wall, boot)
+    async with opened(tmp_path, wall) as registry:
+        key = await start(registry)
+        await registry.uploads.append(key, body(FIRST))
+        wall.advance(jump)
+        await work_once(registry, watch)
+        assert (await registry.uploads.append(key, body(b" and", start=len(FIRST)))).offset == 9
+        wall.advance(-jump)
+        await work_once(registry, watch)
+        digest = Digest.of(WHOLE)
+        await registry.uploads.finish(key, digest, body(b" the rest", start=9))
+        assert await pull(registry, digest) == WHOLE
+
+
+async def test_u19_what_is_idle_expires_once_the_clock_is_trusted_again(tmp_path: Path) -> None:
+    wall, boot = Clock(), Clock(0)
+    watch = JumpWatch(DAY, wall, boot)
+    async with opened(tmp_path, wall) as registry:
+        key = await start(registry)
+        wall.advance(2 * DAY)
+        await work_once(registry, watch)
+        assert (await registry.uploads.status(key)).offset == 0
+        for clock in (wall, boot):
+            clock.advance(DAY)
+        await work_once(registry, watch)
+        with pytest.raises(BlobUploadUnknown):
+            await registry.uploads.status(key)
 
 
 # H-10 to H-13: chunks that do not fit

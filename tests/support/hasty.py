@@ -8,9 +8,9 @@ from registry.app import make_runner
 from registry.cli.main import main
 from registry.web.deadlines import Deadlines
 
-HASTY = Deadlines(head=1.0, idle=2.0, grace=0.5, window=1.5, rate=1024, sweep=0.1)
+HASTY = Deadlines(head=0.6, idle=1.2, grace=0.4, window=1.2, rate=1024, sweep=0.1)
 COMMAND = (sys.executable, "-m", "tests.support.hasty")
 
 if __name__ == "__main__":
-    worker.make_runner = partial(make_runner, deadlines=HASTY)
+    worker.make_runner = partial(make_runner, deadlines=HASTY)  # type: ignore[attr-defined]
     main()

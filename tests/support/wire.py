@@ -114,6 +114,21 @@ class Wire:
             body = response.read()
             return Answer(method, rest.rpartition(" ")[0], response.status, response.headers, body)
 
+    def rest(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        received = bytearray()
+        with suppress(ConnectionResetError):
+            while piece := self._socket.recv(65536):
+                received += piece
+        return bytes(received)
+
+    def receive(self, size: int) -> bytes:
+        """Exactly so many bytes, or fewer before the connection ends."""
+        received = bytearray()
+        while len(received) < size and (piece := self._socket.recv(size - len(received))):
+            received += piece
+        return bytes(received)
+
     def finish(self) -> None:
         """Say that nothing more comes: FIN."""
         self._socket.shutdown(socket.SHUT_WR)
