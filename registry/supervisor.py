@@ -49,6 +49,8 @@ class _Worker:
     channel: socket.socket
     generation: int
     heard_at: float
+    # Owners whose leases it clears before it is ready
+    relieves: Sequence[str]
     ready: bool = False
     # When it is killed, once it was told to stop
     kill_at: float | None = None
@@ -178,7 +180,6 @@ class Supervisor:
             ended=tuple(self._ended),
             leads=slot == 0,
         )
-        self._ended.clear()
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
@@ -187,7 +188,7 @@ class Supervisor:
         theirs.close()
         ours.setblocking(False)
         metrics.worker_started()
-        return _Worker(pid, slot, number, seat.owner, ours, self._generation, time.monotonic())
+        return _Worker(pid, slot, number, seat.owner, ours, self._generation, time.monotonic(), post.ended)
 
     def _free_number(self) -> int:
         taken = {worker.number for worker in self._workers.values()}
@@ -204,6 +205,7 @@ class Supervisor:
 
     def _welcome(self, worker: _Worker) -> None:
         worker.ready = True
+        self._ended = [owner for owner in self._ended if owner not in worker.relieves]
         self._slots.get(worker.slot, _Slot()).succeeded()
         if not self._served:
             self._served = True

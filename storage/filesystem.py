@@ -1,4 +1,4 @@
-"""Blobs in a folder. Durability: fsync the file, link(2) it to its key, fsync both folders (design P5)."""
+"""Blobs in a folder. Durability: fsync the file, link(2) it to its key, fsync the key's folder (design P5)."""
 
 import asyncio
 import errno
@@ -183,8 +183,7 @@ class FilesystemStore:
             if final.stat().st_size != staged.size:
                 raise StorageFailed("a published blob has another size than its upload") from None
         crash_point("blob.linked")
-        _sync_folder(final.parent)
-        _sync_folder(self._root / STAGING)
+        _sync_folder(final.parent)  # link(2) leaves staging as it was
         crash_point("blob.published")
         return key
 

@@ -162,6 +162,7 @@ def put(connection: Connection, pushed: Manifest, refs: Sequence[Ref], placement
             index_elements=[manifest.c.repository_id, manifest.c.digest],
             set_={
                 "deleted_at": None,
+                "depth": made.excluded.depth,
                 "pushed_at": made.excluded.pushed_at,
                 "keep_until": later_of(manifest.c.keep_until, made.excluded.keep_until),
             },

@@ -17,11 +17,13 @@ _TCP_INFO = struct.Struct("=24xI92xQ16xI")
 class Deadlines:
     """Seconds, and bytes a second.
 
-    A transfer is too slow when it moves less than `rate` over a `window`; bodies get `grace` before it begins.
+    A transfer is too slow when it moves less than `rate` over a `window`; bodies get `grace` before it begins. What is
+    left of a body once its request was refused is read for `linger`, so that the client can read the answer.
     """
 
     head: float = 15.0
     idle: float = 75.0
+    linger: float = 10.0
     grace: float = 30.0
     window: float = 60.0
     rate: int = 1024

@@ -54,6 +54,7 @@ class Protocol(RequestHandler):
     """One connection. Answers what can't be parsed in the registry's own form, and keeps the deadlines."""
 
     __slots__ = (
+        "_answered",
         "_base",
         "_body",
         "_deadlines",
@@ -71,7 +72,7 @@ class Protocol(RequestHandler):
         super().__init__(server, **options)
         self._deadlines = server.deadlines
         self._refusals = server.refusals
-        self._draining = self._secure = False
+        self._answered = self._draining = self._secure = False
         self._body: StreamReader = EMPTY_PAYLOAD
         # How fast the client sends the body, and reads the answer
         self._sending: Pace | None = None
@@ -92,7 +93,7 @@ class Protocol(RequestHandler):
 
     def begin(self, body: StreamReader) -> None:
         """A request is taken up: its head is complete, `body` may still be on its way."""
-        self._body = body
+        self._body, self._answered = body, False
         self._base = self._received - body.total_bytes
         self._head_since, self._head_bytes = None, 0
         self._sending = self._reading = None
@@ -105,6 +106,8 @@ class Protocol(RequestHandler):
         if self._messages:
             if isinstance(self._messages[-1][0], _ErrInfo):
                 self._break_bodies()
+            elif self._head_bytes + len(data) > HEAD_LIMIT:
+                self._weigh_heads()
         elif self._waiter is not None:
             self._count_head(len(data))
         elif not self._body.is_eof():
@@ -124,6 +127,7 @@ class Protocol(RequestHandler):
             resp.force_close()
             body.feed_eof()  # else aiohttp reads on for a while, and stumbles over the exception
             self._close = True
+        self._answered = True
         return super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -162,23 +166,37 @@ class Protocol(RequestHandler):
         elif not self._body.is_eof() and self._body._waiter is not None:  # else the pause is ours
             self._sending = self._sending or Pace(limits.window, limits.rate, limits.grace)
             if self._sending.too_slow(elapsed, self._body.total_bytes):
-                self._body.set_exception(BodyTooSlow())
+                self._fail(self._body, BodyTooSlow())
 
     def _count_head(self, size: int) -> None:
         if self._head_since is None and size:
             self._head_since = self._loop.time()
         self._head_bytes += size
         if self._head_bytes > HEAD_LIMIT:
-            error = LineTooLong(b"", HEAD_LIMIT)
-            self._messages.append((_ErrInfo(400, error, error.message), EMPTY_PAYLOAD))
+            self._messages.append(_too_large())
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
+
+    def _weigh_heads(self) -> None:
+        """So much came at once that a head may be too large although its fields are not."""
+        for number, (message, _) in enumerate(self._messages):
+            if not isinstance(message, _ErrInfo) and sum(map(_size, message.raw_headers)) > HEAD_LIMIT:
+                self._messages[number] = _too_large()
 
     def _break_bodies(self) -> None:
         """The parser has given up, and tells it only behind the last head: who reads a body must learn it too."""
         for body in (self._body, *(body for _, body in self._messages)):
-            if not body.is_eof() and body.exception() is None:
-                body.set_exception(RequestPayloadError("the transfer coding is broken"))
+            self._fail(body, RequestPayloadError("the transfer coding is broken"))
+
+    def _fail(self, body: StreamReader, error: Exception) -> None:
+        """Tell whoever reads the body; once its request is answered, that is only aiohttp, which reads to its end."""
+        if body.is_eof() or body.exception() is not None:
+            return
+        if body is self._body and self._answered:
+            body.feed_eof()
+            self._close = True
+        else:
+            body.set_exception(error)
 
     def _check_framing(self, body: StreamReader) -> None:
         """Weigh what is not content: chunk sizes, their extensions, trailers."""
@@ -186,8 +204,8 @@ class Protocol(RequestHandler):
         if received < FREE_FRAMING or self._reading_paused:  # paused: what was received is not all parsed
             return
         framing = received - body.total_bytes
-        if (framing - CHUNK_FRAME) * SMALLEST_CHUNK > body.total_bytes * CHUNK_FRAME and body.exception() is None:
-            body.set_exception(RequestInvalid("the chunks are too small; send larger ones"))
+        if (framing - CHUNK_FRAME) * SMALLEST_CHUNK > body.total_bytes * CHUNK_FRAME:
+            self._fail(body, RequestInvalid("the chunks are too small; send larger ones"))
 
     def _tell(self, event: str, request: BaseRequest | None, fields: dict[str, object]) -> None:
         peer = self.peername
@@ -195,6 +213,15 @@ class Protocol(RequestHandler):
         if request is not None:
             fields["http.request.id"] = request_id(request)
         self._refusals.info(event, fields)
+
+
+def _size(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1])
+
+
+def _too_large() -> tuple[_ErrInfo, StreamReader]:
+    error = LineTooLong(b"", HEAD_LIMIT)
+    return _ErrInfo(400, error, error.message), EMPTY_PAYLOAD
 
 
 class ApiRequest(BaseRequest):
@@ -255,8 +282,7 @@ class _Server(web.Server):
         if isinstance(protocol, Protocol):
             protocol.begin(payload)
         request: BaseRequest
-        # Absolute-form, as proxies are asked: its path decides, its host is not ours to believe
-        if is_api(message.path if message.path.startswith("/") else message.url.raw_path):
+        if is_api(message.path):
             request = ApiRequest(message, payload, protocol, writer, task, self._loop)
         else:
             request = self._app._make_request(message, payload, protocol, writer, task)
@@ -328,6 +354,7 @@ class Runner(BaseRunner):
             access_log_class=AccessLog,
             auto_decompress=False,
             keepalive_timeout=self._deadlines.idle,
+            lingering_time=self._deadlines.linger,
             max_line_size=TARGET_LIMIT,
             max_field_size=FIELD_LIMIT,
             max_headers=FIELDS_LIMIT,

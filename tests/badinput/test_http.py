@@ -169,6 +169,17 @@ def test_h03_broken_chunks_while_the_body_is_read(server: LiveServer, data: byte
     assert offset(server, location) == len(FIRST)
 
 
+@pytest.mark.parametrize("data", [b"ZZ\r\n", chunk(b"a") * 100_000, b"0\r\nX : a\r\n"], ids=["size", "tiny", "trailer"])
+def test_h03_broken_chunks_behind_a_refusal(server: LiveServer, data: bytes) -> None:
+    """Nobody reads this body any more, but what is left of it."""
+    fields = {**CHUNKED, "Connection": "keep-alive"}
+    with Wire(server) as wire:
+        wire._socket.settimeout(5)
+        answer = wire.send(head("PUT", "/v2/Bad/manifests/v1", fields)).answer()
+        assert wire.send(chunk(b"more")).send(data).rest() == b""
+    assert_refused(server, answer, 400, "NAME_INVALID")
+
+
 # Bodies made of framing
 
 
@@ -444,6 +455,7 @@ def test_h24_no_invitation_before_the_checks(
 ) -> None:
     fields = {"Expect": "100-continue", "Content-Length": str(10 * MIB)}
     with Wire(server) as wire:
+        wire._socket.settimeout(5)  # else the server would wait for the body for 10 s
         answer = wire.send(head(method, target, {**fields, "Connection": "keep-alive"})).answer()
         assert wire.rest() == b""  # the body may never come, so nothing else can follow on this connection
     assert_refused(server, answer, status, code)
@@ -522,6 +534,7 @@ def test_a_flood_of_garbage_does_not_fill_the_log(tmp_path_factory: pytest.TempP
 
         eventually(lambda: sum(counted()) == count)
         assert counted()[0] <= 10 * (seconds + 2)
+        assert "http.request.uri" not in server.log.read_text("utf-8"), "two lines for one"
     finally:
         server.stop()
 

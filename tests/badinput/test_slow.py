@@ -138,6 +138,14 @@ def test_h20_a_slow_manifest_and_a_slow_whole_blob(server: LiveServer) -> None:
         assert_refused(server, answer, 408, "SIZE_INVALID")
 
 
+def test_h20_what_is_left_of_a_refused_body(server: LiveServer) -> None:
+    assert HASTY.linger > HASTY.grace + HASTY.window, "or this shows the other deadline only"
+    with closed_for(server, "", HASTY.linger / 2, HASTY.linger), Wire(server) as wire:
+        answer = wire.send(head("PUT", "/v2/Bad/manifests/v1", {"Content-Length": "1000"}) + b"{").answer()
+        assert wire.rest() == b""
+    assert_refused(server, answer, 400, "NAME_INVALID")
+
+
 def test_h20_a_body_that_keeps_up(server: LiveServer) -> None:
     location = start_upload(server, "slow/steady")
     pieces, size = 40, 1024  # 10 KiB/s, for longer than the grace and two windows

@@ -8,7 +8,7 @@ from registry.app import make_runner
 from registry.cli.main import main
 from registry.web.deadlines import Deadlines
 
-HASTY = Deadlines(head=0.6, idle=1.2, grace=0.4, window=1.2, rate=1024, sweep=0.1)
+HASTY = Deadlines(head=0.6, idle=1.2, linger=2.5, grace=0.4, window=1.2, rate=1024, sweep=0.1)
 COMMAND = (sys.executable, "-m", "tests.support.hasty")
 
 if __name__ == "__main__":

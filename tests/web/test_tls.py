@@ -230,3 +230,12 @@ def test_a_server_without_a_usable_certificate_does_not_start(tmp_path: Path, pa
     server = LiveServer(tmp_path, {**pair.variables, "REGISTRY_HTTP_TLS_KEY": str(tmp_path / "gone")})
     with pytest.raises(RuntimeError, match=r"http\.tls\.key: .*No such file"):
         server.start()
+
+
+def test_a_stop_while_a_client_does_not_say_goodbye(tmp_path: Path, pair: Pair, trusting: ssl.SSLContext) -> None:
+    server = LiveServer(tmp_path, {**pair.variables, "REGISTRY_HTTP_WORKERS": "1"}, COMMAND).start()
+    with secured(server, trusting) as sock:
+        sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert server.stop() == 0
+    assert server.tracebacks() == []

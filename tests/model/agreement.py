@@ -1,0 +1,173 @@
+"""The base of the stateful test: ask the registry, ask the model, and compare all that was said."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+
+from tests.model.answers import Expected, Refusal
+from tests.model.content import REPOSITORIES, TAGS, Content, Document, digest_of
+from tests.model.model import Model
+from tests.model.ranges import Ranges, byte_ranges
+from tests.model.site import WORKERS, Answer, Site
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# What an answer says beside its body; each must be as the model has it, absent included
+TOLD = (
+    "Accept-Ranges",
+    "Content-Range",
+    "Docker-Content-Digest",
+    "Docker-Upload-UUID",
+    "ETag",
+    "Link",
+    "Location",
+    "OCI-Filters-Applied",
+    "OCI-Subject",
+    "OCI-Tag",
+    "Range",
+    "Retry-After",
+)
+
+repositories = st.sampled_from(REPOSITORIES)
+contents = st.sampled_from(Content)
+workers = st.integers(0, WORKERS - 1)
+algorithms = st.sampled_from([*["sha256"] * 5, "sha512"])
+tags = st.sampled_from(TAGS)
+
+
+class Agreement(RuleBasedStateMachine):
+    """An empty registry with two workers, its model, and how they are held against each other."""
+
+    template: ClassVar[Path]
+    steps: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.site = Site(self.template)
+        self.model = Model(self.site.clock.now)
+        self.worker = 0
+        self.documents: list[Document] = []
+
+    def choose(self, data: st.DataObject, likely: Sequence[T], others: st.SearchStrategy[T]) -> T:
+        """Mostly what there is: else nearly all answers would be 404."""
+        if likely and data.draw(st.sampled_from([True, True, True, False])):
+            return data.draw(st.sampled_from(likely))
+        return data.draw(others)
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        chunked: bool = False,
+        worker: int | None = None,
+    ) -> Answer:
+        Agreement.steps += 1
+        chosen = self.worker if worker is None else worker
+        answer = self.site.ask(chosen, method, target, body, headers, chunked=chunked)
+        note(f"# worker {chosen}: {method} {target} {len(body)} bytes, {dict(headers or {})} -> {answer.status}")
+        return answer
+
+    def agree(self, answer: Answer, request: Callable[P, Expected], *args: P.args, **kwargs: P.kwargs) -> None:
+        """The answer is what the model says to the same request."""
+        try:
+            expected = request(*args, **kwargs)
+        except Refusal as refusal:
+            expected = refusal.expected
+        story = f"{answer} {answer.body[:300]!r}, expected {expected}"
+        assert answer.status == expected.status, story
+        for name in {*TOLD, *expected.headers}:
+            assert answer.header(name) == expected.headers.get(name), f"{name}: {story}"
+        if answer.method == "HEAD" or answer.status in (204, 304):
+            assert answer.body == b"", story
+        else:
+            assert told(answer, expected) == wanted(expected), story
+
+    def refused(self, answer: Answer, status: int, code: str) -> None:
+        """A refusal that needs no model."""
+        self.agree(answer, lambda: Expected(status, code=code))
+
+    # what several rules do
+
+    def choose_blob(self, data: st.DataObject) -> tuple[str, str]:
+        """A repository and a digest that it may hold."""
+        held = [(name, digest) for name, one in self.model.repositories.items() for digest in sorted(one.blobs)]
+        digests = st.builds(lambda content, algorithm: digest_of(content.value, algorithm), contents, algorithms)
+        return self.choose(data, held, st.tuples(repositories, digests))
+
+    def push_whole(self, repository: str, digest: str, data: bytes, *, chunked: bool = False) -> None:
+        answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/?digest={digest}", data, chunked=chunked)
+        self.agree(answer, self.model.push, repository, digest, data)
+
+    def pull_blob(self, repository: str, digest: str, method: str = "GET", ranges: Ranges | None = None) -> Answer:
+        headers = {"Range": ranges.header} if ranges else {}
+        answer = self.ask(method, f"/v2/{repository}/blobs/{digest}", headers=headers)
+        self.agree(answer, self.model.blob, repository, digest, is_head=method == "HEAD", ranges=ranges)
+        return answer
+
+    # what must hold at any time
+
+    def check_disk(self) -> None:
+        """D1 to D4, and no leftovers: fsck finds what was damaged behind the registry's back, and nothing else."""
+        problems, notes = self.site.fsck()
+        damaged = sorted(digest for digest, stored in self.model.blobs.items() if stored.damage)
+        assert sorted(_blob_in(problem) for problem in problems) == damaged, problems
+        assert notes == []
+
+    def check_rows(self) -> None:
+        """What is stored and remembered is what was done, once."""
+        model, query = self.model, self.site.query
+        held = model.repositories.items()
+        open_uploads = [
+            (upload_id, upload.repository, len(upload.data))
+            for upload_id, upload in model.uploads.items()
+            if not upload.finished
+        ]
+        assert query("SELECT digest FROM blob ORDER BY digest") == [(digest,) for digest in sorted(model.blobs)]
+        assert sorted(query(LINKS)) == sorted((name, digest) for name, one in held for digest in one.blobs)
+        assert sorted(query(TAGS_HELD)) == sorted((name, *tag) for name, one in held for tag in one.tags.items())
+        assert sorted(query(UPLOADS)) == sorted(open_uploads)
+        assert query(EVENTS) == model.events
+
+
+LINKS = "SELECT name, digest FROM link JOIN repository ON id = repository_id WHERE link.deleted_at IS NULL"
+TAGS_HELD = "SELECT r.name, t.name, digest FROM tag t JOIN repository r ON id = repository_id"
+UPLOADS = """
+SELECT u.id, name, offset FROM upload u JOIN repository r ON r.id = repository_id
+WHERE finished_digest IS NULL
+"""
+EVENTS = "SELECT action, repository, tag, old_digest, new_digest FROM event ORDER BY id"
+
+
+def told(answer: Answer, expected: Expected) -> Any:
+    """What the body says, in the form that `wanted` has it in."""
+    if expected.code:
+        errors = json.loads(answer.body)["errors"]
+        assert all(error["message"] for error in errors), errors
+        return [(error["code"], error["detail"]["digest"] if expected.missing else "") for error in errors]
+    if expected.document is not None:
+        return json.loads(answer.body)
+    if expected.parts:
+        return byte_ranges(answer.headers["Content-Type"], answer.body)
+    return digest_of(answer.body)
+
+
+def wanted(expected: Expected) -> Any:
+    if expected.code:
+        return [(expected.code, digest) for digest in expected.missing or [""]]
+    return expected.document or expected.parts or digest_of(expected.body)
+
+
+def _blob_in(problem: str) -> str:
+    found = re.match(r"blob (\S+?):? ", problem)
+    assert found is not None, problem
+    return found[1]
