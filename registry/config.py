@@ -5,16 +5,15 @@ the official registry image has a word for a thing, ours is the same.
 """
 
 import difflib
-import ipaddress
-import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from registry import values
+
 PREFIX = "REGISTRY_"
-MOST_WORKERS = 64
 
 T = TypeVar("T")
 
@@ -25,101 +24,6 @@ class SettingsError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-# --- what a value may look like: each parser takes TOML's value or text, and raises ValueError -----------------
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("expected text")  # noqa: TRY004 - the loader catches one kind
-    return value
-
-
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    raise ValueError("expected true or false")
-
-
-def _workers(value: object) -> int:
-    if isinstance(value, str) and re.fullmatch(r"\d{1,2}", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_WORKERS:
-        raise ValueError(f"expected a number of processes up to {MOST_WORKERS}, or 0")
-    return value
-
-
-def _path(value: object) -> Path:
-    if not _text(value):
-        raise ValueError("expected a path")
-    return Path(_text(value))
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        try:
-            value = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError('expected a list such as ["v*", "stable"]') from error
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError('expected a list such as ["v*", "stable"]')
-    return tuple(value)
-
-
-_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def _duration(value: object) -> int:
-    """Milliseconds."""
-    matched = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", _text(value))
-    if matched is None or not int(matched[1]):
-        raise ValueError("expected a time such as 90s, 15m, 24h or 7d")
-    return int(matched[1]) * _UNITS[matched[2]]
-
-
-def _choice(*words: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in words:
-            raise ValueError(f"expected one of: {', '.join(words)}")
-        return _text(value)
-
-    return parse
-
-
-def _address(value: object) -> str:
-    text = _text(value)
-    if text.startswith("unix:/") or re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]*):\d{1,5}", text):
-        return text
-    raise ValueError("expected host:port, :port, [::1]:port or unix:/path")
-
-
-def _host(value: object) -> str:
-    text = _text(value)
-    if not text or re.fullmatch(r"https?://[^/?#@\s]+", text):
-        return text
-    raise ValueError("expected the address that clients use, such as https://registry.example.com")
-
-
-def _proxies(value: object) -> tuple[str, ...]:
-    """Addresses, networks and `unix`."""
-    entries = _texts(value)
-    for entry in entries:
-        if entry != "unix":
-            try:
-                ipaddress.ip_network(entry, strict=False)
-            except ValueError as error:
-                raise ValueError('expected a list such as ["10.0.0.0/8", "::1", "unix"]') from error
-    return entries
-
-
-def _database_url(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"sqlite:///[^?#]+", text):
-        raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
-    return text
 
 
 def _setting(default: T, parse: Callable[[object], T], about: str, *, written: str | None = None) -> T:
@@ -133,20 +37,22 @@ def _setting(default: T, parse: Callable[[object], T], about: str, *, written: s
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    certificate: str = _setting("", _text, "the PEM file with the certificate and its chain; empty: no TLS")
-    key: str = _setting("", _text, "the PEM file with the certificate's private key")
-    minimumtls: str = _setting("tls1.2", _choice("tls1.2", "tls1.3"), "the oldest version of TLS that is spoken")
+    certificate: str = _setting("", values.text, "the PEM file with the certificate and its chain; empty: no TLS")
+    key: str = _setting("", values.text, "the PEM file with the certificate's private key")
+    minimumtls: str = _setting("tls1.2", values.choice("tls1.2", "tls1.3"), "the oldest version of TLS that is spoken")
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    addr: str = _setting("127.0.0.1:5000", _address, "where to listen: host:port, :port, [::1]:port, unix:/path")
+    addr: str = _setting("127.0.0.1:5000", values.address, "where to listen: host:port, :port, [::1]:port, unix:/path")
     host: str = _setting(
-        "", _host, "the address that clients use; makes every Location absolute. Empty: Locations are paths"
+        "", values.host, "the address that clients use; makes every Location absolute. Empty: Locations are paths"
     )
-    workers: int = _setting(0, _workers, "processes that serve; 0: one for each CPU it may use, at most 4")
+    workers: int = _setting(0, values.workers, "processes that serve; 0: one for each CPU it may use, at most 4")
     trustedproxies: tuple[str, ...] = _setting(
-        (), _proxies, "addresses, networks and unix whose X-Forwarded-For is believed: for logs, never for Locations"
+        (),
+        values.proxies,
+        "addresses, networks and unix whose X-Forwarded-For is believed: for logs, never for Locations",
     )
     tls: TlsSettings = TlsSettings()
 
@@ -156,17 +62,17 @@ _BLOBS = Path("data/blobs")
 
 @dataclass(frozen=True, slots=True)
 class FilesystemSettings:
-    rootdirectory: Path = _setting(_BLOBS, _path, "the folder for blobs", written=str(_BLOBS))  # noqa: RUF009 - a path is immutable
+    rootdirectory: Path = _setting(_BLOBS, values.path, "the folder for blobs", written=str(_BLOBS))  # noqa: RUF009 - a path is immutable
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteSettings:
-    enabled: bool = _setting(True, _boolean, "whether clients may delete tags, manifests and blobs")
+    enabled: bool = _setting(True, values.boolean, "whether clients may delete tags, manifests and blobs")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadonlySettings:
-    enabled: bool = _setting(False, _boolean, "refuse every push and delete; pulls go on")
+    enabled: bool = _setting(False, values.boolean, "refuse every push and delete; pulls go on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +82,7 @@ class MaintenanceSettings:
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    driver: str = _setting("filesystem", _choice("filesystem"), "where blobs live")
+    driver: str = _setting("filesystem", values.choice("filesystem"), "where blobs live")
     filesystem: FilesystemSettings = FilesystemSettings()
     delete: DeleteSettings = DeleteSettings()
     maintenance: MaintenanceSettings = MaintenanceSettings()
@@ -184,7 +90,7 @@ class StorageSettings:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    url: str = _setting("sqlite:///data/registry.db", _database_url, "the metadata's database")
+    url: str = _setting("sqlite:///data/registry.db", values.database_url, "the metadata's database")
 
     @property
     def path(self) -> Path:
@@ -195,7 +101,7 @@ class DatabaseSettings:
 class AuthSettings:
     mode: str = _setting(
         "open",
-        _choice("open", "open-anywhere"),
+        values.choice("open", "open-anywhere"),
         "open: everybody may do everything, refused off loopback; open-anywhere: the same, on any address",
     )
 
@@ -203,25 +109,30 @@ class AuthSettings:
 @dataclass(frozen=True, slots=True)
 class GcSettings:
     lease: int = _setting(
-        86_400_000, _duration, "how long pushed content is kept without a manifest or tag that needs it", written="24h"
+        86_400_000,
+        values.duration,
+        "how long pushed content is kept without a manifest or tag that needs it",
+        written="24h",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TagsSettings:
-    immutable: tuple[str, ...] = _setting((), _texts, "globs of tags that can be made but neither moved nor deleted")
+    immutable: tuple[str, ...] = _setting(
+        (), values.texts, "globs of tags that can be made but neither moved nor deleted"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class UploadsSettings:
-    expiry: int = _setting(86_400_000, _duration, "when an unfinished upload is given up", written="24h")
+    expiry: int = _setting(86_400_000, values.duration, "when an unfinished upload is given up", written="24h")
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    level: str = _setting("info", _choice("debug", "info", "warn", "error"), "the least that is logged")
+    level: str = _setting("info", values.choice("debug", "info", "warn", "error"), "the least that is logged")
     formatter: str = _setting(
-        "auto", _choice("auto", "text", "json"), "auto: text on a terminal, else one JSON object a line"
+        "auto", values.choice("auto", "text", "json"), "auto: text on a terminal, else one JSON object a line"
     )
 
 
@@ -362,13 +273,13 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]
     return Loaded(_build(Settings(), loader.values, ""), loader.sources, loader.warnings)
 
 
-def _build(section: T, values: Mapping[str, Any], prefix: str) -> T:
+def _build(section: T, given: Mapping[str, Any], prefix: str) -> T:
     changes = {}
     for item in fields(section):  # type: ignore[arg-type]
         current = getattr(section, item.name)
         key = prefix + item.name
         if is_dataclass(current):
-            changes[item.name] = _build(current, values, f"{key}.")
-        elif key in values:
-            changes[item.name] = values[key]
+            changes[item.name] = _build(current, given, f"{key}.")
+        elif key in given:
+            changes[item.name] = given[key]
     return replace(section, **changes)  # type: ignore[type-var]

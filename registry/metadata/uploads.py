@@ -14,7 +14,7 @@ from registry.domain.names import Digest
 from registry.domain.uploads import UploadKey
 from registry.metadata.columns import now
 from registry.metadata.database import on_full_disk
-from registry.metadata.models import link, repository, upload
+from registry.metadata.models import blob, link, repository, upload
 from storage.backend import Segment, Staged
 
 
@@ -215,11 +215,12 @@ def repository_of(connection: Connection, upload_id: str) -> int:
 
 
 def is_linked(connection: Connection, upload_id: str, digest: Digest) -> bool:
-    """Whether the repository of a finished upload still holds the blob."""
+    """Whether the repository of a finished upload still holds the blob, whole as far as is known."""
     found = (
         select(link.c.digest)
         .join(upload, upload.c.repository_id == link.c.repository_id)
-        .where(upload.c.id == upload_id, link.c.digest == digest, link.c.deleted_at.is_(None))
+        .join(blob, blob.c.digest == link.c.digest)
+        .where(upload.c.id == upload_id, link.c.digest == digest, link.c.deleted_at.is_(None), blob.c.state == "ok")
     )
     return connection.scalar(found) is not None
 

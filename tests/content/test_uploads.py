@@ -414,3 +414,14 @@ async def test_staging_that_no_row_knows_is_swept_and_the_rest_stays(site: Site)
     (site.folder / "blobs" / "staging" / f"{'0' * 32}.1").write_bytes(b"left by a crash")
     assert await site.registry.uploads.sweep_staging() == 1
     await finish(site.registry, key, b"kept")
+
+
+async def test_a_put_repeated_after_its_blob_was_found_damaged_is_no_success(site: Site) -> None:
+    key = await start(site.registry)
+    await site.registry.uploads.append(key, body(LARGE))
+    await finish(site.registry, key, LARGE)
+    _lose(await site.only_object())
+    with pytest.raises(BlobUnknown):
+        await pull(site.registry, sha256(LARGE))
+    with pytest.raises(BlobUploadUnknown):
+        await site.registry.uploads.finish(key, sha256(LARGE), body())

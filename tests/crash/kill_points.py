@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             campaign.run_episode(zygote, int(episode))
     else:
         campaign.run(chosen.kills)
+        print(file=sys.stderr)
     print(json.dumps(campaign.summary(), indent=2))
     for problem in campaign.problems:
         print(f"LOST: {problem}", file=sys.stderr)

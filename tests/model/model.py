@@ -295,7 +295,7 @@ class Model:
     def _repeat(self, name: str, upload: Upload, digest: str) -> Expected:
         if upload.finished != digest:
             raise Refusal(400, "DIGEST_INVALID")
-        if digest not in self.repositories[name].blobs:
+        if not self._has(name, digest):
             raise Refusal(404, "BLOB_UPLOAD_UNKNOWN")
         return created(name, digest)
 

@@ -66,15 +66,16 @@ class Nth:
 
 
 class Seeded:
-    """Faults at random: each call fails with the given probability."""
+    """Faults at random: while it is active, each call fails with the given probability."""
 
     def __init__(self, seed: str, probability: float, faults: Sequence[Fault]) -> None:
         self._random = random.Random(seed)
         self._probability = probability
         self._faults = faults
+        self.active = False
 
     def fault_at(self, call: str, possible: Collection[Fault]) -> Fault | None:
-        wanted = [fault for fault in self._faults if fault in possible]
+        wanted = [fault for fault in self._faults if fault in possible and self.active]
         return self._random.choice(wanted) if wanted and self._random.random() < self._probability else None
 
 

@@ -1,0 +1,101 @@
+"""What the value of a setting may look like: each parser takes TOML's value or text, and raises ValueError."""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+MOST_WORKERS = 64
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text")  # noqa: TRY004 - the loader catches one kind
+    return value
+
+
+def boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("expected true or false")
+
+
+def workers(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,2}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_WORKERS:
+        raise ValueError(f"expected a number of processes up to {MOST_WORKERS}, or 0")
+    return value
+
+
+def path(value: object) -> Path:
+    if not text(value):
+        raise ValueError("expected a path")
+    return Path(text(value))
+
+
+def texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        try:
+            value = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError('expected a list such as ["v*", "stable"]') from error
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError('expected a list such as ["v*", "stable"]')
+    return tuple(value)
+
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def duration(value: object) -> int:
+    """Milliseconds."""
+    matched = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", text(value))
+    if matched is None or not int(matched[1]):
+        raise ValueError("expected a time such as 90s, 15m, 24h or 7d")
+    return int(matched[1]) * _UNITS[matched[2]]
+
+
+def choice(*words: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError(f"expected one of: {', '.join(words)}")
+        return text(value)
+
+    return parse
+
+
+def address(value: object) -> str:
+    found = text(value)
+    if found.startswith("unix:/") or re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]*):\d{1,5}", found):
+        return found
+    raise ValueError("expected host:port, :port, [::1]:port or unix:/path")
+
+
+def host(value: object) -> str:
+    found = text(value)
+    if not found or re.fullmatch(r"https?://[^/?#@\s]+", found):
+        return found
+    raise ValueError("expected the address that clients use, such as https://registry.example.com")
+
+
+def proxies(value: object) -> tuple[str, ...]:
+    """Addresses, networks and `unix`."""
+    entries = texts(value)
+    for entry in entries:
+        if entry != "unix":
+            try:
+                ipaddress.ip_network(entry, strict=False)
+            except ValueError as error:
+                raise ValueError('expected a list such as ["10.0.0.0/8", "::1", "unix"]') from error
+    return entries
+
+
+def database_url(value: object) -> str:
+    found = text(value)
+    if not re.fullmatch(r"sqlite:///[^?#]+", found):
+        raise ValueError("expected sqlite:///relative/path or sqlite:////absolute/path")
+    return found
