@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.filesystem import make_folder
+from storage.files import make_folder
 
 MOST_WORKERS = 4
 LOCK_SECONDS = 5.0

@@ -17,6 +17,7 @@ from storage.crashpoints import crash_point
 from storage.digest import ALGORITHMS, Digest
 from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull, SyncFailed
 from storage.failure import FailureMark
+from storage.files import NO_SPACE, append, cut, make_folder, opened, sync, sync_data, sync_folder
 from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_staged_name, segment_name
 from storage.space import has_room
 
@@ -25,8 +26,6 @@ PIECE = 1024 * 1024
 # A blob up to this size is read when it is opened: one thread hop instead of three
 INLINE_LIMIT = 64 * 1024
 LIST_BATCH = 1000
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -37,7 +36,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise StorageFull("no space left for blobs") from error
         raise StorageFailed(f"{os.strerror(error.errno or errno.EIO)} while handling blobs") from error
 
@@ -158,14 +157,14 @@ class FilesystemStore:
         path = self._root / segment_name(staged.upload_id, segment)
         if not segment.size:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _sync_folder(self._root / STAGING)
+            sync_folder(self._root / STAGING)
             return descriptor
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise StagedBytesMissing("a staged segment is gone") from error
         try:
-            _cut(descriptor, segment.size)
+            cut(descriptor, segment.size)
         except BaseException:
             os.close(descriptor)
             raise
@@ -183,7 +182,7 @@ class FilesystemStore:
             if final.stat().st_size != staged.size:
                 raise StorageFailed("a published blob has another size than its upload") from None
         crash_point("blob.linked")
-        _sync_folder(final.parent)  # link(2) leaves staging as it was
+        sync_folder(final.parent)  # link(2) leaves staging as it was
         crash_point("blob.published")
         return key
 
@@ -196,16 +195,16 @@ class FilesystemStore:
         paths = [self._root / segment_name(staged.upload_id, segment) for segment in staged.segments]
         if len(paths) == 1:
             # Nobody opened the segment of an upload that never got a byte
-            with _opened(paths[0], os.O_RDWR | (0 if staged.size else os.O_CREAT)) as source:
-                _cut(source, staged.size)
-                _sync(source)
+            with opened(paths[0], os.O_RDWR | (0 if staged.size else os.O_CREAT)) as source:
+                cut(source, staged.size)
+                sync(source)
             return paths[0]
         joined = self._root / joined_name(staged.upload_id)
         target = os.open(joined, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             for path, segment in zip(paths, staged.segments, strict=True):
-                _append(target, path, segment.size)
-            _sync(target)
+                append(target, path, segment.size)
+            sync(target)
         finally:
             os.close(target)
         return joined
@@ -245,7 +244,7 @@ class FilesystemWriter:
         self._size += len(piece)
 
     async def sync(self) -> Staged:
-        await self._threads.write(_sync_data, self._descriptor)
+        await self._threads.write(sync_data, self._descriptor)
         crash_point("segment.synced")
         *before, last = self._staged.segments
         self._staged = Staged(self._staged.upload_id, (*before, Segment(last.version, self._size)))
@@ -312,78 +311,9 @@ def _make_folders(root: Path) -> None:
             "mount the whole folder, nothing inside it"
         )
     for folder in (*ALGORITHMS, "."):
-        _sync_folder(root / folder)
-
-
-def make_folder(folder: Path) -> None:
-    """`mkdir -p` whose new entries survive a power cut."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in reversed(missing):
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(descriptor: int) -> None:
-    with _syncing():
-        os.fsync(descriptor)
-
-
-def _sync_data(descriptor: int) -> None:
-    with _syncing():
-        os.fdatasync(descriptor)
-
-
-@contextmanager
-def _syncing() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise
-        raise SyncFailed(f"fsync in the folder for blobs: {os.strerror(error.errno or errno.EIO)}") from error
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError as error:
-        raise StagedBytesMissing("a staged segment is gone") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        sync_folder(root / folder)
 
 
 def _check_room(where: Path | int, length: int) -> None:
     if not has_room(where, length):
         raise StorageFull("no space left for blobs")
-
-
-def _cut(descriptor: int, size: int) -> None:
-    """Drop the bytes that no row counts: written after the last checkpoint of a lease that ended."""
-    found = os.fstat(descriptor).st_size
-    if found < size:
-        raise StagedBytesMissing("a staged segment is shorter than recorded")
-    if found > size:
-        os.ftruncate(descriptor, size)
-
-
-def _append(target: int, path: Path, size: int) -> None:
-    if not size:
-        return
-    with _opened(path, os.O_RDONLY) as source:
-        offset = 0
-        while offset < size:
-            copied = os.sendfile(target, source, offset, size - offset)
-            if not copied:
-                raise StagedBytesMissing("a staged segment is shorter than recorded")
-            offset += copied

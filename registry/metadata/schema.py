@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
 from storage.crashpoints import crash_point
-from storage.filesystem import make_folder
+from storage.files import make_folder
 
 # The newest revision under migrations/; a constant, since Alembic costs 70 MiB to import
 HEAD = "0001"

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.filesystem import make_folder
+from storage.files import make_folder
 
 KEPT = 7
 # What must stay free beside a copy

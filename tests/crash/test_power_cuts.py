@@ -64,11 +64,11 @@ def _sync(folder: Path) -> None:
 
 
 def forget_staged_bytes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(blobs, "_sync_data", lambda descriptor: None)
+    patch.setattr(blobs, "sync_data", lambda descriptor: None)
 
 
 def forget_folders(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(blobs, "_sync_folder", lambda folder: None)
+    patch.setattr(blobs, "sync_folder", lambda folder: None)
 
 
 def forget_commits(patch: pytest.MonkeyPatch) -> None:
