@@ -41,6 +41,8 @@ def written(formatter: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Written
     before, level = root.handlers, root.level
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(sink, encoding="ascii"))
     set_up("info", formatter)
+    # Nobody else listens: pytest would put what it heard into a report, and no process could send it on
+    monkeypatch.setattr(root, "addHandler", lambda handler: None)
 
     def lines() -> list[str]:
         sys.stdout.flush()

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,10 +59,11 @@ class Forked:
         return self.ended(PATIENCE_SECONDS)
 
     def kill(self) -> None:
-        """Whatever still runs."""
-        if self.pid and not self.ended(0):
-            os.killpg(self.pid, signal.SIGKILL)
-            self.ended(PATIENCE_SECONDS)
+        """Whatever still runs, workers without a parent too."""
+        for pid in self.group() if self.pid else ():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await_true(lambda: not self.group(), "a killed server lives")
 
     def ended(self, patience: float) -> bool:
         """Whether the parent is gone."""

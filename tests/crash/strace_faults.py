@@ -104,7 +104,7 @@ class Trial:
             journal.open_gate(1)
             if not ended(pid, RUN_SECONDS):
                 raise RuntimeError(f"the driver did not end within {RUN_SECONDS} s")
-            strace.terminate()
+            strace.wait(RUN_SECONDS)
         return trace.read_text()
 
     def _thread(self, journal: Journal, name: str) -> int:
