@@ -235,7 +235,7 @@ class Supervisor:
         log.error("a worker ended (%s) and is replaced", _cause(code), extra={"worker": worker.pid})
         if worker.ready:
             return
-        if not self._served:
+        if not self._served and code > 0:
             self._stop(1, "the registry can't start; the lines above say why")
         elif worker.slot in self._slots:
             self._slots[worker.slot].failed()

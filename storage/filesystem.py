@@ -302,7 +302,10 @@ def open_store(root: Path, mark: FailureMark) -> FilesystemStore:
 def _make_folders(root: Path) -> None:
     make_folder(root)
     (root / STAGING).mkdir(mode=0o700, exist_ok=True)
-    for folder in (*ALGORITHMS, *FAN_OUT):
+    for algorithm in ALGORITHMS:
+        (root / algorithm).mkdir(mode=0o700, exist_ok=True)
+    present = {f"{algorithm}/{name}" for algorithm in ALGORITHMS for name in os.listdir(root / algorithm)}
+    for folder in set(FAN_OUT) - present:
         (root / folder).mkdir(mode=0o700, exist_ok=True)
     devices = {(root / folder).stat().st_dev for folder in (STAGING, *ALGORITHMS)}
     if len(devices) > 1:

@@ -58,7 +58,7 @@ class Finishing:
             await self._store.discard(finished.staged)
             crash_point("blob.tidied")
         except StorageError:
-            log.exception("staged bytes of %s stay until the next start", finished.staged.upload_id)
+            log.exception("staged bytes of %s stay until the upload is forgotten", finished.staged.upload_id)
 
     async def _publish(self, finished: Finished) -> str:
         with storage_errors():

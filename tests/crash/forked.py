@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -11,11 +12,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.crash.client import Connection
+from tests.crash.client import Connection, UnexpectedAnswerError
 from tests.crash.trap import Victim
 from tests.crash.zygote import Order, Zygote
 
 PATIENCE_SECONDS = 15.0
+PORTS = range(20_000, 32_000)
 POLL_SECONDS = 0.001
 
 
@@ -50,7 +52,10 @@ class Forked:
         """Wait for the first answer; how long that took from now on is kept."""
         started = time.monotonic()
         with closing(Connection(self.host)) as connection:
-            connection.wait()
+            try:
+                connection.wait()
+            except UnexpectedAnswerError as error:
+                raise StuckError(str(error)) from error
         self.restarts.append(time.monotonic() - started)
 
     def stop(self) -> bool:
@@ -159,6 +164,11 @@ def _lives(pid: str) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the ports that the system gives to clients: one that tries to connect to a dead server's port may be
+    given that very port, is then connected with itself, and the next server finds its address taken.
+    """
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
