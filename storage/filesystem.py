@@ -304,7 +304,7 @@ def _make_folders(root: Path) -> None:
     (root / STAGING).mkdir(mode=0o700, exist_ok=True)
     for algorithm in ALGORITHMS:
         (root / algorithm).mkdir(mode=0o700, exist_ok=True)
-    present = {f"{algorithm}/{name}" for algorithm in ALGORITHMS for name in os.listdir(root / algorithm)}
+    present = {f"{algorithm}/{path.name}" for algorithm in ALGORITHMS for path in (root / algorithm).iterdir()}
     for folder in set(FAN_OUT) - present:
         (root / folder).mkdir(mode=0o700, exist_ok=True)
     devices = {(root / folder).stat().st_dev for folder in (STAGING, *ALGORITHMS)}
