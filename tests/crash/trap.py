@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import IntEnum
 
 from storage.crashpoints import ANY, POINTS, die
@@ -25,13 +26,15 @@ class Victim(IntEnum):
 
 
 class Trap:
-    """Made in one process, opened in others by its descriptor."""
+    """Made in one process, opened in others by its descriptors: the memory, and an eventfd that only one can take."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
-        self.descriptor = os.memfd_create("trap", 0) if descriptor is None else descriptor
-        if descriptor is None:
-            os.ftruncate(self.descriptor, _BYTES)
-        self._memory = mmap.mmap(self.descriptor, _BYTES)
+    def __init__(self, memory: int | None = None, once: int | None = None) -> None:
+        if memory is None:
+            memory = os.memfd_create("trap", 0)
+            os.ftruncate(memory, _BYTES)
+        self._once = os.eventfd(0, os.EFD_NONBLOCK) if once is None else once
+        self.descriptors = (memory, self._once)
+        self._memory = mmap.mmap(memory, _BYTES)
         self._cells = memoryview(self._memory).cast("i")
 
     def set(self, name: str, hit: int, victim: Victim, dwell: int = 0) -> None:
@@ -39,16 +42,19 @@ class Trap:
 
         The thread that got there first dwells so many milliseconds, in which others may tell too early of success.
         """
-        self._cells[_ARMED] = 0
+        self.disarm()
         self._cells[_SPRUNG] = -1
         self._cells[_VICTIM] = victim
         self._cells[_POINT] = NUMBERS[name]
         self._cells[_LEFT] = hit
         self._cells[_DWELL] = dwell
+        os.eventfd_write(self._once, 1)
         self._cells[_ARMED] = 1
 
     def disarm(self) -> None:
         self._cells[_ARMED] = 0
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._once)
 
     @property
     def sprung(self) -> str | None:
@@ -68,10 +74,16 @@ class Trap:
         cells[_LEFT] -= 1
         if cells[_LEFT] > 0:
             return
+        try:
+            os.eventfd_read(self._once)
+        except BlockingIOError:  # another thread or process got here first
+            return
         cells[_ARMED] = 0
+        # From the moment that it is told, the trap may be set anew
+        victim, parent = cells[_VICTIM], cells[_PARENT]
         time.sleep(cells[_DWELL] / 1000)
         cells[_SPRUNG] = NUMBERS[name]
-        if cells[_VICTIM] == Victim.PARENT:
-            os.kill(cells[_PARENT], signal.SIGKILL)
+        if victim == Victim.PARENT:
+            os.kill(parent, signal.SIGKILL)
         else:
-            die(group=cells[_VICTIM] == Victim.GROUP)
+            die(group=victim == Victim.GROUP)

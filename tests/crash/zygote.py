@@ -48,10 +48,10 @@ class Zygote:
     def __init__(self, trap: Trap) -> None:
         self.trap = trap
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.zygote", str(trap.descriptor)],
+            [sys.executable, "-m", "tests.crash.zygote", *map(str, trap.descriptors)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[trap.descriptor],
+            pass_fds=trap.descriptors,
         )
 
     def run(self, order: Order) -> int:
@@ -137,7 +137,7 @@ def _reap() -> None:
 
 
 def main() -> None:
-    trap = Trap(int(sys.argv[1]))
+    trap = Trap(int(sys.argv[1]), int(sys.argv[2]))
     for line in sys.stdin:
         _reap()
         order = Order(**json.loads(line))
