@@ -11,7 +11,7 @@ help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: setup ## start the registry on 127.0.0.1:5000, SQLite and a folder under ./data
-	@printf 'Push a first image from another terminal:\n  docker tag IMAGE 127.0.0.1:5000/demo/app:v1\n  docker push 127.0.0.1:5000/demo/app:v1\n'
+	@at=$${REGISTRY_HTTP_ADDR:-127.0.0.1:5000}; printf 'Push a first image from another terminal:\n  docker tag IMAGE %s/demo/app:v1\n  docker push %s/demo/app:v1\n' "$$at" "$$at"
 	@exec $(BIN)/digestry serve
 
 setup: $(VENV)/.setup ## make .venv with the command in it, .venv/bin/digestry

@@ -120,6 +120,6 @@ def open_registry(
         tags=Tags(database),
         referrers=Referrers(database),
         catalog=Catalog(database),
-        readiness=Readiness(database, store, mark),
+        readiness=Readiness(database, store, mark, readonly=settings.storage.maintenance.readonly.enabled),
         fsck=Fsck(database, store),
     )

@@ -52,8 +52,8 @@ async def work_once(registry: Registry, clock: JumpWatch) -> None:
         metrics.task_succeeded("expiry", wall_clock())
         if expired:
             log.info("%d uploads expired", expired)
+        await asyncio.to_thread(_snapshot, registry)
     await asyncio.to_thread(check_log, registry.settings.database.path)
-    await asyncio.to_thread(_snapshot, registry)
 
 
 def check_log(path: Path) -> None:
@@ -65,8 +65,8 @@ def check_log(path: Path) -> None:
 
 def _snapshot(registry: Registry) -> None:
     path, now = registry.settings.database.path, wall_clock()
-    last = snapshots.newest(path)
-    if last is None or not 0 <= now - last < SNAPSHOT_EVERY:
+    last = snapshots.newest(path, now)
+    if last is None or now - last >= SNAPSHOT_EVERY:
         log.info("the database was copied to %s", snapshots.take_daily(path, now))
         last = now
     metrics.task_succeeded("snapshot", last)

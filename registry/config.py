@@ -265,7 +265,7 @@ def load(file: Path | None, environment: Mapping[str, str], flags: Sequence[str]
     for flag in flags:
         key, separator, value = flag.partition("=")
         if separator:
-            loader.put(key, value, f"--set {key}")
+            loader.put(key, value, "--set")
         else:
             loader.problems.append(f"--set {flag}: expected key=value")
     if loader.problems:

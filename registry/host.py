@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import re
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ _NETWORK = {
     "smbfs",
 }
 _NETWORK_FUSE = ("fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "fuse.rclone")
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class HostError(Exception):
@@ -130,13 +133,13 @@ def check_local(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None
 def _file_system(path: Path, mounts: Path) -> str:
     """The type of the mount that holds a path; empty when the system does not say (proc(5), mountinfo)."""
     try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        lines = mounts.read_bytes().splitlines()
     except OSError:
         return ""
-    best, kind = -1, ""
+    best, kind = -1, b""
     for line in lines:
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")
+        before, _, after = line.partition(b" - ")
+        point = os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), before.split()[4]))
         if path.is_relative_to(point) and len(point) >= best:
             best, kind = len(point), after.split()[0]
-    return kind
+    return kind.decode()

@@ -83,7 +83,7 @@ class _Metrics:
         self.manifests = Counter("digestry_manifests_pushed", "Manifest pushes that succeeded.", registry=own)
         self.commits = Histogram(
             "digestry_database_commit_duration_seconds",
-            "Time of one transaction, with the wait for other processes and for the disk.",
+            "Time of one transaction, also one that failed, with the wait for other processes and for the disk.",
             buckets=_COMMIT_SECONDS,
             registry=own,
         )

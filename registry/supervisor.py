@@ -143,14 +143,12 @@ class Supervisor:
         except SettingsError as error:
             log.error("the settings are wrong and stay as they were: %s", error)  # noqa: TRY400 - its text says all
             return
-        kept = replace(fresh.http, addr=self._settings.http.addr)
-        if (fresh.http.addr, fresh.storage, fresh.database) != (
-            self._settings.http.addr,
-            self._settings.storage,
-            self._settings.database,
-        ):
-            log.warning("http.addr, storage and database change only with a restart")
-        self._settings = replace(fresh, http=kept, storage=self._settings.storage, database=self._settings.database)
+        except Exception:
+            log.exception("the settings can't be read and stay as they were")
+            return
+        self._settings = _with_the_places_of(self._settings, fresh)
+        if self._settings != fresh:
+            log.warning("http.addr and where the data lies stay as they are until a restart")
         self._generation += 1
         self._slots = _slots(self._settings)
         log.info("settings read again: new workers take over")
@@ -161,7 +159,12 @@ class Supervisor:
         present = {worker.slot for worker in self._workers.values() if worker.generation == self._generation}
         for slot, state in self._slots.items():
             if slot not in present and state.start_at <= time.monotonic():
-                worker = self._fork(slot)
+                try:
+                    worker = self._fork(slot)
+                except OSError as error:  # no memory, processes or descriptors left: what runs goes on
+                    log.error("a worker can't be started: %s", error)  # noqa: TRY400 - its text says all
+                    state.failed()
+                    continue
                 self._workers[worker.pid] = worker
                 selector.register(worker.channel, selectors.EVENT_READ)
 
@@ -180,12 +183,18 @@ class Supervisor:
             ended=tuple(self._ended),
             leads=slot == 0,
         )
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            _become_worker(number, post, [worker.channel for worker in self._workers.values()])
-        theirs.close()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        # Until the child has handlers of its own, a signal to it would arrive at the parent
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                ours.close()
+                _become_worker(number, post, [worker.channel for worker in self._workers.values()])
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         ours.setblocking(False)
         metrics.worker_started()
         return _Worker(pid, slot, number, seat.owner, ours, self._generation, time.monotonic(), post.ended)
@@ -210,7 +219,13 @@ class Supervisor:
         if not self._served:
             self._served = True
             address = _address(self._settings, self._sockets)
-            log.info("listening on %s", address, extra={"address": address, "workers": len(self._slots)})
+            log.info(
+                "listening on %s",
+                address,
+                extra={"address": address, "workers": len(self._slots), "pid": os.getpid()},
+            )
+        if worker.generation != self._generation:  # a newer one is on its way
+            return
         for other in self._workers.values():
             stale = other.generation != self._generation
             if stale and (other.slot == worker.slot or other.slot not in self._slots):
@@ -249,10 +264,20 @@ class Supervisor:
             self._stop(STORE_FAILED, "stopping: finishing the requests that run")
         late = [worker for worker in self._workers.values() if worker.kill_at is not None and now > worker.kill_at]
         stuck = [worker for worker in self._workers.values() if now - worker.heard_at > STUCK_SECONDS]
+        for worker in late:
+            log.error("a worker did not stop in time and is killed", extra={"worker": worker.pid})
+            worker.kill_at = now + STOP_SECONDS
         for worker in stuck:
             log.error("a worker does not answer and is killed", extra={"worker": worker.pid})
             worker.heard_at = now  # a disk that hangs can delay its end
         _kill([*late, *stuck])
+
+
+def _with_the_places_of(old: Settings, fresh: Settings) -> Settings:
+    """Sockets are bound, and locks are held, for where the server was started."""
+    storage = replace(fresh.storage, driver=old.storage.driver, filesystem=old.storage.filesystem)
+    http = replace(fresh.http, addr=old.http.addr)
+    return replace(fresh, http=http, storage=storage, database=old.database)
 
 
 def _slots(settings: Settings) -> dict[int, _Slot]:
@@ -277,6 +302,7 @@ def _become_worker(number: int, post: Post, others: Sequence[socket.socket]) -> 
         signal.set_wakeup_fd(-1)
         for handled in _HANDLED:
             signal.signal(handled, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
         for channel in others:  # held open here, they would hide the parent's end from their workers
             channel.close()
         metrics.enter(number)
@@ -285,8 +311,10 @@ def _become_worker(number: int, post: Post, others: Sequence[socket.socket]) -> 
     except BaseException:
         log.exception("a worker failed")
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+        finally:  # whatever became of the log: the parent's clean-up is not ours
+            os._exit(code)
 
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)

@@ -35,21 +35,26 @@ def tls_warning(context: ssl.SSLContext, settings: Settings) -> str:
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(settings.http.tls.certificate)
+    try:
+        client.load_verify_locations(settings.http.tls.certificate)
+        _shake_hands(client, context)
+    except ssl.SSLCertVerificationError as error:
+        return f"http.tls.certificate: clients will refuse it: {error.verify_message}"
+    except OSError as error:
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError([f"http.tls.certificate: no client can use it: {reason}"]) from error
+    return ""
+
+
+def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server),
-        context.wrap_bio(to_server, to_client, server_side=True),
-    ]
+    ends = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
     while ends:
         end = ends.pop(0)
         try:
             end.do_handshake()
         except ssl.SSLWantReadError:
             ends.append(end)
-        except ssl.SSLCertVerificationError as error:
-            return f"http.tls.certificate: clients will refuse it: {error.verify_message}"
-    return ""
 
 
 def _problem(certificate: str, key: str, error: OSError) -> str:

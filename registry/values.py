@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 MOST_WORKERS = 64
+HIGHEST_PORT = 65_535
 
 
 def text(value: object) -> str:
@@ -59,6 +60,12 @@ def duration(value: object) -> int:
     return int(matched[1]) * _UNITS[matched[2]]
 
 
+def written_duration(milliseconds: int) -> str:
+    """In the largest unit that tells it exactly."""
+    unit = max((unit for unit in _UNITS if milliseconds % _UNITS[unit] == 0), key=lambda unit: _UNITS[unit])
+    return f"{milliseconds // _UNITS[unit]}{unit}"
+
+
 def choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:
@@ -70,7 +77,9 @@ def choice(*words: str) -> Callable[[object], str]:
 
 def address(value: object) -> str:
     found = text(value)
-    if found.startswith("unix:/") or re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]*):\d{1,5}", found):
+    if found.startswith("unix:/"):
+        return found
+    if re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]/]*):\d{1,5}", found) and int(found.rpartition(":")[2]) <= HIGHEST_PORT:
         return found
     raise ValueError("expected host:port, :port, [::1]:port or unix:/path")
 

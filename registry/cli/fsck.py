@@ -24,6 +24,10 @@ def fsck(*, deep: Deep = False, config: ConfigFile = None, flags: Flags = (), as
     Exit code 1 when something is wrong.
     """
     chosen = settings(config, flags).settings
+    if not chosen.database.path.exists():
+        missing = chosen.database.path.absolute()
+        print(f"digestry: there is no database at {missing}; run this where serve runs, or give --config")
+        return 1
     if (found := current_revision(chosen.database.path)) != HEAD:
         print(f"digestry: {chosen.database.path} has schema {found}, not {HEAD}; see `digestry db status`")
         return 1

@@ -16,7 +16,9 @@ ConfigFile: TypeAlias = Annotated[
 Flags: TypeAlias = Annotated[
     tuple[str, ...],
     Parameter(
-        name="--set", negative="", help="A setting as key=value, such as http.addr=:5000; `config show` lists them."
+        name="--set",
+        negative="",
+        help="A setting as key=value, such as http.addr=127.0.0.1:5001; `config show` lists them.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]

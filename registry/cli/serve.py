@@ -2,45 +2,59 @@
 
 import asyncio
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from registry import host, metrics, sockets
-from registry.app import listens_on_loopback
 from registry.assembly import Seat, new_instance, open_registry
+from registry.cli.checks import check_together
 from registry.cli.options import ConfigFile, Flags, settings
-from registry.config import Settings, SettingsError
+from registry.config import Settings
+from registry.domain.errors import RegistryError
+from registry.metadata.database import UnsafeDatabaseError
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD, current_revision
 from registry.runtime import runtime_folder
-from registry.supervisor import Supervisor
+from registry.supervisor import STORE_FAILED, Supervisor
 from registry.telemetry import set_up
-from registry.tls import tls_context, tls_warning
 from storage.errors import StorageError
 from storage.failure import FailureMark
 
 log = logging.getLogger("registry")
 
 
+# What may be wrong with a machine or with data; their texts say all
+_REFUSALS = (host.HostError, StorageError, RegistryError, UnsafeDatabaseError, DBAPIError, OSError)
+
+
 def serve(*, config: ConfigFile = None, flags: Flags = ()) -> int:
     """Check the settings and the machine, then serve; return the exit code."""
-    loaded = settings(config, flags)
-    chosen = loaded.settings
-    set_up(chosen.log.level, chosen.log.formatter)
-    for warning in loaded.warnings:
-        log.warning(warning)
-    _check_exposure(chosen)
-    _check_tls(chosen)
+    mark = FailureMark()
+    chosen = _read(config, flags)
     try:
-        return _serve(chosen, lambda: _read_again(config, flags))
-    except (host.HostError, StorageError) as error:
-        log.error("%s", error)  # noqa: TRY400 - its text says all
-        return 1
+        return _serve(chosen, lambda: _read(config, flags), mark)
+    except _REFUSALS as error:
+        told = error.orig if isinstance(error, DBAPIError) else error
+        log.error("the registry can't start: %s", told)  # noqa: TRY400 - its text says all
+        return STORE_FAILED if mark.reason else 1
 
 
-def _serve(chosen: Settings, read_again: Callable[[], Settings]) -> int:
+def _read(config: Path | None, flags: tuple[str, ...]) -> Settings:
+    """The settings as they are now; raise SettingsError. The log follows them from here on."""
+    loaded = settings(config, flags)
+    warnings = [*loaded.warnings, *check_together(loaded.settings)]
+    set_up(loaded.settings.log.level, loaded.settings.log.formatter)
+    for warning in warnings:
+        log.warning(warning)
+    return loaded.settings
+
+
+def _serve(chosen: Settings, read_again: Callable[[], Settings], mark: FailureMark) -> int:
     path, root = chosen.database.path, chosen.storage.filesystem.rootdirectory
     host.raise_descriptor_limit()
     host.check_owned([path, root])
@@ -51,12 +65,9 @@ def _serve(chosen: Settings, read_again: Callable[[], Settings]) -> int:
     with host.locked(path.with_name(f"{path.name}.lock"), path), host.locked(root / "lock", root):
         if not _upgrade(path):
             return 1
-        instance, mark = new_instance(), FailureMark()
-        asyncio.run(_recover(chosen, instance))
-        try:
-            listening = sockets.listen(chosen.http.addr)
-        except OSError as error:
-            raise host.HostError(f"can't listen on {chosen.http.addr}: {error.strerror}") from error
+        instance = new_instance()
+        asyncio.run(_recover(chosen, instance, mark))
+        listening = _listen(chosen.http.addr)
         try:
             with runtime_folder() as folder:
                 metrics.share(folder)
@@ -65,39 +76,19 @@ def _serve(chosen: Settings, read_again: Callable[[], Settings]) -> int:
             sockets.close(chosen.http.addr, listening)
 
 
-def _read_again(config: Path | None, flags: tuple[str, ...]) -> Settings:
-    chosen = settings(config, flags).settings
-    _check_exposure(chosen)
-    _check_tls(chosen)
-    return chosen
+def _listen(addr: str) -> list[socket.socket]:
+    try:
+        return sockets.listen(addr)
+    except OSError as error:
+        raise host.HostError(f"can't listen on {addr}: {error.strerror}") from error
 
 
-async def _recover(chosen: Settings, instance: Instance) -> None:
-    registry = open_registry(chosen, seat=Seat(instance, instance.id))
+async def _recover(chosen: Settings, instance: Instance, mark: FailureMark) -> None:
+    registry = open_registry(chosen, seat=Seat(instance, instance.id), mark=mark)
     try:
         await registry.recover()
     finally:
         await registry.close()
-
-
-def _check_exposure(chosen: Settings) -> None:
-    """Open to everybody is for one's own machine, unless one says that it is meant."""
-    if listens_on_loopback(chosen.http.addr):
-        return
-    if chosen.auth.mode == "open":
-        problem = (
-            f"http.addr {chosen.http.addr} is reachable from other machines and auth.mode is open: anybody could "
-            "push and delete. Listen on 127.0.0.1, or set auth.mode=open-anywhere if that is meant"
-        )
-        raise SettingsError([problem])
-    log.warning("auth.mode is open-anywhere: everybody who reaches %s may push and delete", chosen.http.addr)
-
-
-def _check_tls(chosen: Settings) -> None:
-    """The workers read the files again; the parent tells what is wrong with them while it can still refuse."""
-    context = tls_context(chosen)
-    if context is not None and (warning := tls_warning(context, chosen)):
-        log.warning(warning)
 
 
 def _name_foreign_data(root: Path) -> None:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from registry import values
+from registry.cli.checks import check_together
 from registry.cli.options import AsJson, ConfigFile, Flags, settings
-from registry.config import CATALOGUE, Loaded
-from registry.tls import tls_context, tls_warning
+from registry.config import CATALOGUE, Entry, Loaded
 
 
 def show(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> None:
@@ -15,7 +16,7 @@ def show(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = Fals
     rows = [
         {
             "key": entry.key,
-            "value": _plain(_value(loaded, entry.key)),
+            "value": _plain(entry, _value(loaded, entry.key)),
             "source": loaded.sources.get(entry.key, "default"),
             "variable": entry.variable,
         }
@@ -26,16 +27,14 @@ def show(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = Fals
         return
     width = max(len(row["key"]) for row in rows)
     for row in rows:
-        print(f"{row['key']:<{width}}  {row['value']!s:<28}  {row['source']}  ({row['variable']})")
+        value = row["value"] if isinstance(row["value"], str) else json.dumps(row["value"])
+        print(f"{row['key']:<{width}}  {value:<28}  {row['source']}  ({row['variable']})")
 
 
 def check(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> None:
     """Read the settings as `serve` would, and say what is wrong with them."""
     loaded = settings(config, flags)
-    warnings = list(loaded.warnings)
-    context = tls_context(loaded.settings)
-    if context is not None and (warning := tls_warning(context, loaded.settings)):
-        warnings.append(warning)
+    warnings = [*loaded.warnings, *check_together(loaded.settings)]
     if as_json:
         print(json.dumps({"warnings": warnings}))
         return
@@ -51,7 +50,10 @@ def _value(loaded: Loaded, key: str) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def _plain(entry: Entry, value: Any) -> Any:
+    """As it would stand in a file."""
     if isinstance(value, Path):
         return str(value)
+    if entry.parse is values.duration:
+        return values.written_duration(value)
     return list(value) if isinstance(value, tuple) else value

@@ -12,10 +12,11 @@ from storage.failure import FailureMark
 class Readiness:
     """The service behind /readyz."""
 
-    def __init__(self, database: Database, store: BlobStore, mark: FailureMark) -> None:
+    def __init__(self, database: Database, store: BlobStore, mark: FailureMark, *, readonly: bool) -> None:
         self._database = database
         self._store = store
         self._mark = mark
+        self._readonly = readonly
 
     @property
     def store_failed(self) -> bool:
@@ -25,6 +26,8 @@ class Readiness:
     async def reasons(self, *, write: bool) -> list[str]:
         """Why reads, and with `write` also pushes, would fail; empty when they would not."""
         found = [f"writing has stopped until a restart: {self._mark.reason}"] if self._mark.reason else []
+        if write and self._readonly:
+            found.append("the registry is read-only now (storage.maintenance.readonly.enabled)")
         try:
             await self._database.read(_probe)
             if write:

@@ -19,4 +19,6 @@ def movable_but(patterns: Sequence[str]) -> MayMove:
 def check_movable(tag: Tag, may_move: MayMove) -> None:
     """Raise Denied. Call it inside the transaction that would move or delete the tag (CVE-2026-31801)."""
     if not may_move(tag):
-        raise Denied(f"the tag {tag} is immutable here (tags.immutable); push under a new tag")
+        raise Denied(
+            f"the tag {tag} is immutable here (tags.immutable): it can neither move nor go; push under a new tag"
+        )

@@ -206,9 +206,11 @@ class Database:
     def _write_forever(self) -> None:
         ending = False
         while not ending and (first := self._writes.get()) is not None:
+            began = time.perf_counter()
             with self._turns.turn():  # while it waits for its turn, the group grows
                 group, ending = self._group(first)
                 self._commit(group)
+            metrics.committed(len(group), time.perf_counter() - began)
 
     def _group(self, first: _Write) -> tuple[list[_Write], bool]:
         """What waits now, and whether nothing comes after it."""
@@ -239,7 +241,6 @@ class Database:
     def _transact(self, group: Sequence[_Write]) -> int | None:
         """Run a group in one transaction, a savepoint each; return SQLite's code when all of it failed."""
         driver = _driver(self._writing)
-        began = time.perf_counter()
         try:
             self._check_mark()
             crash_point("database.beginning")
@@ -248,7 +249,6 @@ class Database:
                     self._attempt(write)
                 crash_point("database.committing")
             crash_point("database.committed")
-            metrics.committed(len(group), time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever the driver raises
             failure = _unavailable(error)
             code = _error_code(error)

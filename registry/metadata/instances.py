@@ -1,8 +1,8 @@
-"""Servers. A lease's owner begins with the id of its server; a host knows which of its own have ended."""
+"""Servers: what serves this database, and since when."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, update
 
 from registry.metadata.columns import now
 from registry.metadata.database import on_full_disk
@@ -19,14 +19,13 @@ class Instance:
 
 @on_full_disk
 def register(connection: Connection, own: Instance) -> None:
-    """Record this server, and clear the leases that ended ones of this host left behind (design P7).
+    """Record this server, and clear the leases that those before it left behind (design P7).
 
-    Call it only while no other server of this host uses this database.
+    Call it only under the lock that says that no other server uses this database.
     """
-    ended = select(instance.c.id).where(instance.c.host == own.host)
-    server = func.substr(upload.c.lease_owner, 1, len(own.id))
-    connection.execute(update(upload).where(server.in_(ended)).values(lease_owner=None, lease_until=None))
-    connection.execute(delete(instance).where(instance.c.host == own.host))
+    held = update(upload).where(upload.c.lease_owner.is_not(None))
+    connection.execute(held.values(lease_owner=None, lease_until=None))
+    connection.execute(delete(instance))
     connection.execute(
         insert(instance).values(
             id=own.id,

@@ -18,7 +18,7 @@ class Reserve:
 
     def take(self) -> None:
         """Allocate the file, unless it is there or there is little room for it. Blocks."""
-        if self._path.exists() or not has_room(self._path.parent, SIZE):
+        if self._is_whole() or not has_room(self._path.parent, SIZE):
             return
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -30,6 +30,9 @@ class Reserve:
 
     def give_up(self) -> None:
         """Free the space; another process may have done so already."""
+        self._path.unlink(missing_ok=True)
+
+    def _is_whole(self) -> bool:
         with suppress(FileNotFoundError):
-            os.truncate(self._path, 0)
-            self._path.unlink()
+            return self._path.stat().st_size == SIZE
+        return False

@@ -23,13 +23,11 @@ def folder_of(path: Path) -> Path:
     return path.parent / "snapshots"
 
 
-def newest(path: Path) -> int | None:
-    """When the newest daily copy was made, in milliseconds since the epoch."""
-    copies = _daily(path)
-    if not copies:
-        return None
-    made = copies[-1].stem.removeprefix(f"{path.stem}-")
-    return int(datetime.strptime(made, _FORMAT).replace(tzinfo=UTC).timestamp() * 1000)
+def newest(path: Path, now: int) -> int | None:
+    """When the newest daily copy was made, in milliseconds since the epoch; none of a clock that was ahead."""
+    stamps = (copy.stem.removeprefix(f"{path.stem}-") for copy in _daily(path))
+    made = (datetime.strptime(stamp, _FORMAT).replace(tzinfo=UTC).timestamp() for stamp in stamps)
+    return max((int(when * 1000) for when in made if when * 1000 <= now), default=None)
 
 
 def take_daily(path: Path, now: int) -> Path:
@@ -61,8 +59,9 @@ def _copy(path: Path, name: str) -> Path:
     needed = path.stat().st_size + MARGIN
     if (free := shutil.disk_usage(folder).free) < needed:
         raise NoSpaceError(f"a copy of {path} needs {needed >> 20} MiB, and {folder} has {free >> 20} MiB left")
+    for interrupted in folder.glob("*.partial"):
+        interrupted.unlink(missing_ok=True)
     partial, final = folder / f"{name}.partial", folder / name
-    partial.unlink(missing_ok=True)
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(partial)) as copy,

@@ -7,6 +7,7 @@ Nothing but speed rests on this: SQLite's own lock still decides.
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 # Whoever has the first byte is next; whoever has the second writes
 _NEXT, _NOW = 0, 1
 # Locks of an open file: they end with it, and other descriptors of this process do not matter (fcntl(2))
-_WAIT = getattr(fcntl, "F_OFD_SETLKW", None)
+_TRY = getattr(fcntl, "F_OFD_SETLK", None)
+POLL_SECONDS = 0.0005
+LONGEST_WAIT_SECONDS = 5.0
 
 
 class Turns:
@@ -25,12 +28,14 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for our turn. Who has just had one queues behind those that wait, since one of them is next."""
-        self._lock(_NEXT, fcntl.F_WRLCK)
-        try:
-            self._lock(_NOW, fcntl.F_WRLCK)
-        finally:
-            self._lock(_NEXT, fcntl.F_UNLCK)
+        """Wait for our turn, or for a few seconds: then SQLite alone decides.
+
+        Who has just had a turn queues behind those that wait, since one of them is next.
+        """
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        self._take(_NEXT, deadline)
+        self._take(_NOW, deadline)
+        self._lock(_NEXT, fcntl.F_UNLCK)
         try:
             yield
         finally:
@@ -39,6 +44,15 @@ class Turns:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def _lock(self, byte: int, kind: int) -> None:
-        if _WAIT is not None:
-            fcntl.fcntl(self._descriptor, _WAIT, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+    def _take(self, byte: int, deadline: float) -> None:
+        while not self._lock(byte, fcntl.F_WRLCK) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+
+    def _lock(self, byte: int, kind: int) -> bool:
+        if _TRY is None:
+            return True
+        try:
+            fcntl.fcntl(self._descriptor, _TRY, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
+        except OSError:  # somebody has it, or the file system has no locks
+            return False
+        return True

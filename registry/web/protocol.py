@@ -58,9 +58,9 @@ class Protocol(RequestHandler):
         "_base",
         "_body",
         "_deadlines",
-        "_draining",
         "_head_bytes",
         "_head_since",
+        "_owner",
         "_reading",
         "_received",
         "_refusals",
@@ -72,7 +72,8 @@ class Protocol(RequestHandler):
         super().__init__(server, **options)
         self._deadlines = server.deadlines
         self._refusals = server.refusals
-        self._answered = self._draining = self._secure = False
+        self._owner = server
+        self._answered = self._secure = False
         self._body: StreamReader = EMPTY_PAYLOAD
         # How fast the client sends the body, and reads the answer
         self._sending: Pace | None = None
@@ -87,7 +88,6 @@ class Protocol(RequestHandler):
 
     def drain(self) -> None:
         """End behind the request that runs, now when none does. aiohttp's own way drops the rest of its body."""
-        self._draining = True
         if self._current_request is None and not self._messages:
             self.force_close()
 
@@ -116,7 +116,7 @@ class Protocol(RequestHandler):
     def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        if self._draining:
+        if self._owner.draining:
             resp.force_close()
         body = request.content
         if not body.is_eof() and (
@@ -245,6 +245,8 @@ class _Server(web.Server):
     ) -> None:
         super().__init__(self._answer, request_factory=self._make, **options)
         self.deadlines = deadlines
+        # Each connection ends behind its next answer
+        self.draining = False
         self.refusals = LimitedLog(log)
         self._api = api
         self._app = app
@@ -324,8 +326,8 @@ class Runner(BaseRunner):
         """Accept no more, and let what runs finish; what takes longer is cut off, uploads at what they have got."""
         for site in list(self.sites):
             await site.stop()
-        server = self.server
-        assert server is not None
+        server = cast(_Server, self.server)
+        server.draining = True
         for connection in server.connections:
             cast(Protocol, connection).drain()
         with suppress(TimeoutError):

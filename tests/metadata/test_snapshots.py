@@ -21,11 +21,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_seven_daily_copies_are_kept(path: Path) -> None:
-    assert snapshots.newest(path) is None
+    assert snapshots.newest(path, START) is None
     taken = [snapshots.take_daily(path, START + day * DAY) for day in range(9)]
     before = snapshots.take_before(path, "0002", START)
     assert sorted(snapshots.folder_of(path).iterdir()) == sorted([*taken[2:], before])
-    assert snapshots.newest(path) == START + 8 * DAY
+    assert snapshots.newest(path, START + 9 * DAY) == START + 8 * DAY
+    assert snapshots.newest(path, START + 7 * DAY) == START + 7 * DAY, "a later one is of a clock that was ahead"
     assert taken[0].name == "registry-20231114T221320Z.db"
     assert before.name == "registry-20231114T221320Z-before-0002.db"
 

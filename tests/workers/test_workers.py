@@ -50,6 +50,13 @@ def open_upload(server: LiveServer) -> str:
     return location
 
 
+def taken_up(server: LiveServer, location: str) -> "HeldPatch":
+    """A held PATCH that a worker is receiving."""
+    patch = HeldPatch(server, location)
+    until(lambda: any((server.data / "blobs" / "staging").iterdir()))
+    return patch
+
+
 class HeldPatch:
     """A PATCH that has sent half of its body, so that it is under way as long as a test wants."""
 
@@ -99,8 +106,7 @@ def test_a_killed_worker_is_replaced_while_the_others_serve(server: LiveServer) 
 
 def test_what_a_killed_worker_was_writing_can_be_continued_at_once(server: LiveServer) -> None:
     location = open_upload(server)
-    patch = HeldPatch(server, location)
-    until(lambda: any((server.data / "blobs" / "staging").iterdir()))
+    patch = taken_up(server, location)
     os.kill(worker_of(server, patch), signal.SIGKILL)
     patch.close()
     until(lambda: len(server.workers) == 2)
@@ -112,7 +118,7 @@ def test_what_a_killed_worker_was_writing_can_be_continued_at_once(server: LiveS
 
 
 def test_requests_that_run_are_finished_before_it_stops(server: LiveServer) -> None:
-    patch = HeldPatch(server, open_upload(server))
+    patch = taken_up(server, open_upload(server))
     idle = socket.create_connection(patch.socket.getpeername(), timeout=WAIT)
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: _refused(server))
@@ -133,7 +139,7 @@ def _refused(server: LiveServer) -> bool:
 
 
 def test_a_second_signal_stops_at_once(server: LiveServer) -> None:
-    patch = HeldPatch(server, open_upload(server))
+    patch = taken_up(server, open_upload(server))
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: "once more to stop at once" in server.log.read_text())
     os.kill(server.pid, signal.SIGTERM)
@@ -160,7 +166,7 @@ def test_a_reload_brings_new_settings_and_lets_old_requests_finish(tmp_path: Pat
     server = LiveServer(tmp_path, {**TWO, "REGISTRY_CONFIGURATION_PATH": str(file)})
     server.start()
     try:
-        patch, before = HeldPatch(server, open_upload(server)), server.workers
+        patch, before = taken_up(server, open_upload(server)), server.workers
         file.write_text('[uploads]\nexpiry = "soon"\n')
         os.kill(server.pid, signal.SIGHUP)
         until(lambda: "uploads.expiry: expected a time" in server.log.read_text())
@@ -174,6 +180,30 @@ def test_a_reload_brings_new_settings_and_lets_old_requests_finish(tmp_path: Pat
         assert patch.finish().startswith(b"HTTP/1.1 202")
         patch.close()
         until(lambda: holder not in server.workers)
+        assert server.stop() == 0
+    finally:
+        if server.running:
+            server.kill()
+
+
+def replace_workers(server: LiveServer) -> None:
+    before = set(server.workers)
+    os.kill(server.pid, signal.SIGHUP)
+    until(lambda: len(server.workers) == 2 and not before & set(server.workers))
+
+
+def test_a_reload_switches_read_only_mode(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("")
+    server = LiveServer(tmp_path, {**TWO, "REGISTRY_CONFIGURATION_PATH": str(file)})
+    server.start()
+    try:
+        for enabled, push, ready in (("true", 405, 503), ("false", 202, 200)):
+            file.write_text(f"[storage.maintenance.readonly]\nenabled = {enabled}\n")
+            replace_workers(server)
+            assert ask(server, "POST", "/v2/team/app/blobs/uploads/").status == push
+            assert ask(server, "GET", "/readyz?write=1").status == ready
+            assert ask(server, "GET", "/readyz").status == 200
         assert server.stop() == 0
     finally:
         if server.running:
@@ -213,7 +243,7 @@ def test_s14_one_server_at_a_time(server: LiveServer, tmp_path: Path) -> None:
 
 
 def test_s14_the_next_server_waits_for_one_that_stops(server: LiveServer, tmp_path: Path) -> None:
-    patch = HeldPatch(server, open_upload(server))
+    patch = taken_up(server, open_upload(server))
     os.kill(server.pid, signal.SIGTERM)
     until(lambda: _refused(server))
     second = LiveServer(tmp_path, TWO)

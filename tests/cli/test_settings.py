@@ -1,0 +1,37 @@
+"""`digestry config`: as an operator sees it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def digestry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "registry", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=60)
+
+
+def test_values_are_shown_as_they_stand_in_a_file(tmp_path: Path) -> None:
+    shown = digestry(tmp_path, "config", "show", "--json", "--set", "gc.lease=120m")
+    values = {row["key"]: row["value"] for row in json.loads(shown.stdout)}
+    assert (values["gc.lease"], values["uploads.expiry"]) == ("2h", "1d")
+    assert (values["storage.delete.enabled"], values["tags.immutable"]) == (True, [])
+    text = digestry(tmp_path, "config", "show").stdout
+    assert [line.split()[:3] for line in text.splitlines() if line.startswith("storage.delete")] == [
+        ["storage.delete.enabled", "true", "default"]
+    ]
+
+
+def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
+    refused = digestry(tmp_path, "config", "check", "--set", "http.addr=0.0.0.0:5000")
+    assert refused.returncode == 2
+    assert "set auth.mode=open-anywhere if that is meant" in refused.stderr
+    meant = digestry(tmp_path, "config", "check", "--set", "http.addr=:5000", "--set", "auth.mode=open-anywhere")
+    assert meant.returncode == 0
+    assert "everybody who reaches :5000 may push and delete" in meant.stdout
+
+
+def test_fsck_says_where_it_looked(tmp_path: Path) -> None:
+    done = digestry(tmp_path, "fsck")
+    assert done.returncode == 1
+    assert f"there is no database at {tmp_path}/data/registry.db" in done.stdout
