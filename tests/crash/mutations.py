@@ -129,7 +129,7 @@ MUTATIONS = (
         "leases of a dead server are kept",
         KILLS,
         "registry/metadata/instances.py",
-        "    connection.execute(update(upload).where(server.in_(ended)).values(lease_owner=None, lease_until=None))\n",
+        "    connection.execute(held.values(lease_owner=None, lease_until=None))\n",
         "",
     ),
     _fault(
