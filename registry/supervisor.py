@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -22,6 +22,7 @@ from registry.clock import JumpWatch
 from registry.config import Settings, SettingsError
 from registry.host import default_workers
 from registry.metadata.instances import Instance
+from registry.signals import HANDLED, received, signals
 from registry.worker import DRAIN_SECONDS, READY, Post, work
 from storage.failure import FailureMark
 
@@ -105,14 +106,14 @@ class Supervisor:
         """Serve until a signal or a failure ends it; return the exit code."""
         gc.collect()
         gc.freeze()  # what is loaded now is shared by all workers: the collector must not touch it
-        with _signals() as signals, selectors.DefaultSelector() as selector:
-            selector.register(signals, selectors.EVENT_READ)
+        with signals() as arriving, selectors.DefaultSelector() as selector:
+            selector.register(arriving, selectors.EVENT_READ)
             while not (self._stopping and not self._workers):
                 self._start_missing(selector)
                 selector.select(TICK_SECONDS)
                 self._listen()
                 self._reap(selector)
-                for number in _received(signals):
+                for number in received(arriving):
                     self._handle(number)
                 self._watch()
         return STORE_FAILED if self._mark.reason else self._code
@@ -186,7 +187,7 @@ class Supervisor:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         # Until the child has handlers of its own, a signal to it would arrive at the parent
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
             pid = os.fork()
             if pid == 0:
@@ -194,7 +195,7 @@ class Supervisor:
                 _become_worker(number, post, [worker.channel for worker in self._workers.values()])
         finally:
             theirs.close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         ours.setblocking(False)
         metrics.worker_started()
         return _Worker(pid, slot, number, seat.owner, ours, self._generation, time.monotonic(), post.ended)
@@ -300,9 +301,9 @@ def _become_worker(number: int, post: Post, others: Sequence[socket.socket]) -> 
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for handled in _HANDLED:
+        for handled in HANDLED:
             signal.signal(handled, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         for channel in others:  # held open here, they would hide the parent's end from their workers
             channel.close()
         metrics.enter(number)
@@ -315,34 +316,6 @@ def _become_worker(number: int, post: Post, others: Sequence[socket.socket]) -> 
             sys.stdout.flush()
         finally:  # whatever became of the log: the parent's clean-up is not ours
             os._exit(code)
-
-
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that gets the number of each signal as a byte."""
-    reading, writing = socket.socketpair()
-    for end in (reading, writing):
-        end.setblocking(False)
-    before = {number: signal.signal(number, lambda number, frame: None) for number in _HANDLED}
-    wakeup = signal.set_wakeup_fd(writing.fileno())
-    try:
-        yield reading
-    finally:
-        signal.set_wakeup_fd(wakeup)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        reading.close()
-        writing.close()
-
-
-def _received(signals: socket.socket) -> bytes:
-    try:
-        return signals.recv(4096)
-    except BlockingIOError:
-        return b""
 
 
 def _cause(code: int) -> str:

@@ -1,12 +1,8 @@
 """Where connections come in."""
 
 import asyncio
-import socket
-import ssl
 
 from aiohttp import web
-
-from registry.web.protocol import Runner
 
 # A TLS client gets this long to shake hands, and to take leave
 HANDSHAKE_SECONDS = 15.0
@@ -15,11 +11,6 @@ FAREWELL_SECONDS = 5.0
 
 class Site(web.SockSite):
     """A listening socket; with TLS, clients may not take their time to shake hands."""
-
-    def __init__(
-        self, runner: Runner, sock: socket.socket, *, backlog: int, ssl_context: ssl.SSLContext | None = None
-    ) -> None:
-        super().__init__(runner, sock, backlog=backlog, ssl_context=ssl_context)
 
     async def start(self) -> None:
         await super(web.SockSite, self).start()
