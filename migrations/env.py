@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from registry.metadata.models import metadata
+from registry.metadata.access_models import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, compare_type=True)
 context.run_migrations()

@@ -1,15 +1,16 @@
 """Everything that answers HTTP: the API on its dispatcher, the rest on aiohttp's Application."""
 
-from urllib.parse import urlsplit
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from registry.api.challenges import TOKEN_PATH
 from registry.api.dispatcher import Dispatcher
+from registry.api.tokens import token_by_get, token_by_post
 from registry.assembly import Registry
+from registry.config import auth_mode
 from registry.domain.errors import EndpointUnknown, RegistryError, Unsupported
 from registry.web import health
-from registry.web.browsers import BrowserGuard, is_loopback
+from registry.web.browsers import BrowserGuard
 from registry.web.deadlines import Deadlines
 from registry.web.errors import error_response
 from registry.web.protocol import Runner
@@ -32,13 +33,15 @@ def make_runner(registry: Registry, *, deadlines: Deadlines = DEADLINES) -> Runn
 
 
 def make_app(registry: Registry) -> web.Application:
-    """Health, metrics, and JSON for whatever is not there."""
+    """Tokens, health, metrics, and JSON for whatever is not there."""
     app = web.Application(middlewares=[_errors])
     app.on_response_prepare.append(_stamp)
     app.router.add_get("/livez", health.live)
     for path in ("/readyz", "/healthz", "/startupz"):
         app.router.add_get(path, health.ready(registry))
     app.router.add_get("/metrics", scrape(registry))
+    app.router.add_get(TOKEN_PATH, token_by_get(registry))
+    app.router.add_post(TOKEN_PATH, token_by_post(registry))
     return app
 
 
@@ -59,10 +62,4 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _guard(registry: Registry) -> BrowserGuard:
-    http, auth = registry.settings.http, registry.settings.auth
-    return BrowserGuard(loopback_only=auth.mode == "open", host=http.host)
-
-
-def listens_on_loopback(addr: str) -> bool:
-    """Whether nobody but this machine can reach an address of `http.addr`."""
-    return addr.startswith("unix:") or is_loopback(urlsplit(f"//{addr}").hostname or "")
+    return BrowserGuard(loopback_only=auth_mode(registry.settings) == "open", host=registry.settings.http.host)

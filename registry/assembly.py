@@ -5,10 +5,15 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
 
+from registry.access.limits import RateLimits
+from registry.access.opening import Access, AccessOptions, open_access
 from registry.access.policy import Policy
+from registry.access.windows import Windows
 from registry.clock import wall_clock
-from registry.config import Settings
+from registry.config import Settings, auth_mode
 from registry.content.blobs import Blobs
 from registry.content.catalog import Catalog
 from registry.content.fsck import Fsck
@@ -16,9 +21,10 @@ from registry.content.manifests import Manifests
 from registry.content.platforms import Platforms
 from registry.content.readiness import Readiness
 from registry.content.referrers import Referrers
-from registry.content.tag_rules import movable_but
 from registry.content.tags import Tags
 from registry.content.uploads import UploadLimits, Uploads
+from registry.domain.access import ANYBODY, ANYBODY_ANYWHERE, Action
+from registry.domain.names import RepositoryName
 from registry.metadata import instances
 from registry.metadata.database import Database
 from registry.metadata.instances import Instance
@@ -58,6 +64,7 @@ class Registry:
     database: Database
     store: BlobStore
     policy: Policy
+    access: Access
     uploads: Uploads
     blobs: Blobs
     manifests: Manifests
@@ -66,6 +73,16 @@ class Registry:
     catalog: Catalog
     readiness: Readiness
     fsck: Fsck
+
+    @property
+    def service(self) -> str:
+        """What this registry is called in tokens and challenges."""
+        return service_name(self.settings)
+
+    async def may_push(self, identity: str, repository: RepositoryName) -> bool:
+        """Whether somebody may push now, by whatever credential."""
+        found = await self.access.authenticator.named(identity)
+        return found is not None and found.rights.allow(Action.PUSH, repository)
 
     async def recover(self) -> None:
         """Take over from servers of this host that ended: once, before any worker starts."""
@@ -77,6 +94,7 @@ class Registry:
     async def close(self) -> None:
         await self.uploads.close()
         await self.manifests.close()
+        await self.access.close()
         await self.database.close()
         await self.store.close()
 
@@ -87,11 +105,13 @@ def open_registry(
     now: Callable[[], int] = wall_clock,
     new_id: Callable[[], str] = random_id,
     mark: FailureMark | None = None,
+    windows: Windows | None = None,
     seat: Seat | None = None,
 ) -> Registry:
     """Open the stores of a registry whose schema is current. Blocks; call it in the process that serves.
 
-    Processes that share the stores share a `mark`, made before they were forked, and have a `seat` each.
+    Processes that share the stores share a `mark` and `windows`, made before they were forked, and have a `seat`
+    each.
     """
     mark = mark or FailureMark()
     if seat is None:
@@ -99,23 +119,26 @@ def open_registry(
         seat = Seat(instance, instance.id)
     store = open_store(settings.storage.filesystem.rootdirectory, mark)
     database = Database(settings.database.path, now, mark)
-    limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY)
+    limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY, _most_uploads(settings))
+    policy = Policy(
+        readonly=settings.storage.maintenance.readonly.enabled,
+        deletion=settings.storage.delete.enabled,
+        immutable=settings.tags.immutable,
+    )
     return Registry(
         settings=settings,
         instance=seat.instance,
         database=database,
         store=store,
-        policy=Policy(
-            readonly=settings.storage.maintenance.readonly.enabled,
-            deletion=settings.storage.delete.enabled,
-        ),
+        policy=policy,
+        access=open_access(database, _access_options(settings), _rate_limits(settings, windows or Windows()), now),
         uploads=Uploads(database, store, owner=seat.owner, limits=limits, new_id=new_id),
         blobs=Blobs(database, store),
         manifests=Manifests(
             database,
             Platforms(database, store),
             lease=settings.gc.lease,
-            may_move=movable_but(settings.tags.immutable),
+            decide=policy.decide,
         ),
         tags=Tags(database),
         referrers=Referrers(database),
@@ -123,3 +146,38 @@ def open_registry(
         readiness=Readiness(database, store, mark, readonly=settings.storage.maintenance.readonly.enabled),
         fsck=Fsck(database, store),
     )
+
+
+def service_name(settings: Settings) -> str:
+    return urlsplit(settings.http.host).netloc or "digestry"
+
+
+def _access_options(settings: Settings) -> AccessOptions:
+    auth, host = settings.auth, settings.http.host
+    mode = auth_mode(settings)
+    return AccessOptions(
+        opened={"open": ANYBODY, "open-anywhere": ANYBODY_ANYWHERE}.get(mode),
+        htpasswd=Path(auth.htpasswd.path) if auth.htpasswd.path else None,
+        everything_for_file=mode == "htpasswd",
+        plain=auth.plainhttp,
+        issuer=host or "digestry",
+        service=service_name(settings),
+        token_lifetime=auth.token.expiry,
+        upload_expiry=settings.uploads.expiry,
+    )
+
+
+def _rate_limits(settings: Settings, windows: Windows) -> RateLimits:
+    limits = settings.ratelimit
+    return RateLimits(
+        windows,
+        failures=limits.failures,
+        addressfailures=limits.addressfailures,
+        address=limits.address,
+        subject=limits.subject,
+    )
+
+
+def _most_uploads(settings: Settings) -> int | None:
+    """Where nobody is asked who they are, one limit would be everybody's."""
+    return None if auth_mode(settings).startswith("open") else settings.ratelimit.uploads

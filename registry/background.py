@@ -48,7 +48,7 @@ async def work_once(registry: Registry, clock: JumpWatch) -> None:
     await registry.database.write(instances.beat, registry.instance.id)
     await registry.database.take_reserve()
     if clock.trusted():
-        expired = await registry.uploads.expire()
+        expired = await registry.uploads.expire() + await registry.uploads.end_refused(registry.may_push)
         metrics.task_succeeded("expiry", wall_clock())
         if expired:
             log.info("%d uploads expired", expired)

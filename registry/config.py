@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from registry import values
+from registry.addresses import listens_on_loopback
 
 PREFIX = "REGISTRY_"
 
@@ -52,7 +53,7 @@ class HttpSettings:
     trustedproxies: tuple[str, ...] = _setting(
         (),
         values.proxies,
-        "addresses, networks and unix whose X-Forwarded-For is believed: for logs, never for Locations",
+        "addresses, networks and unix whose X-Forwarded-For and -Proto are believed; never for Locations",
     )
     tls: TlsSettings = TlsSettings()
 
@@ -98,12 +99,44 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HtpasswdSettings:
+    path: str = _setting("", values.text, "a file of users with bcrypt hashes, beside those in the database; watched")
+    realm: str = _setting("Digestry", values.realm, "what a Basic challenge calls this registry")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    expiry: int = _setting(
+        300_000, values.token_lifetime, "how long a bearer token is good, 60s at least", written="5m"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class AuthSettings:
     mode: str = _setting(
-        "open",
-        values.choice("open", "open-anywhere"),
-        "open: everybody may do everything, refused off loopback; open-anywhere: the same, on any address",
+        "auto",
+        values.choice("auto", "open", "open-anywhere", "required", "htpasswd"),
+        "required: grants decide; htpasswd: who is in the file may push, pull and delete all; "
+        "open: everybody may do everything, refused off loopback; open-anywhere: the same, on any address; "
+        "auto: open on loopback, else required",
     )
+    htpasswd: HtpasswdSettings = HtpasswdSettings()
+    token: TokenSettings = TokenSettings()
+    plainhttp: bool = _setting(
+        False, values.boolean, "take passwords over plain HTTP from other machines too: only where nobody listens"
+    )
+    adminsecret: str = _setting(
+        "", values.secret, "the first administrator's password, at least 8 characters; empty: made up and shown once"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitSettings:
+    failures: str = _setting("10/minute", values.rate, "failed logins of one user from one address; empty: no limit")
+    addressfailures: str = _setting("100/minute", values.rate, "failed logins from one address; empty: no limit")
+    address: str = _setting("", values.rate, "requests from one address, such as 1000/minute; empty: no limit")
+    subject: str = _setting("", values.rate, "requests of one user, robot or CI rule; empty: no limit")
+    uploads: int = _setting(1000, values.count, "unfinished uploads of one user, robot or CI rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +177,19 @@ class Settings:
     storage: StorageSettings = StorageSettings()
     database: DatabaseSettings = DatabaseSettings()
     auth: AuthSettings = AuthSettings()
+    ratelimit: RateLimitSettings = RateLimitSettings()
     gc: GcSettings = GcSettings()
     tags: TagsSettings = TagsSettings()
     uploads: UploadsSettings = UploadsSettings()
     log: LogSettings = LogSettings()
+
+
+def auth_mode(settings: Settings) -> str:
+    """What `auth.mode` comes to: auto is open for this machine alone."""
+    mode = settings.auth.mode
+    if mode != "auto":
+        return mode
+    return "open" if listens_on_loopback(settings.http.addr) else "required"
 
 
 # --- the catalogue: the tree above, flat -----------------------------------------------------------------------
@@ -177,8 +219,8 @@ def _walk(section: Any, prefix: str) -> Iterator[Entry]:
 
 CATALOGUE: Mapping[str, Entry] = {entry.key: entry for entry in _walk(Settings(), "")}
 
-# The official image chooses the driver with the section's own name
-_ALIASES = {"REGISTRY_STORAGE": "storage.driver"}
+# The official image chooses with the section's own name
+_ALIASES = {"REGISTRY_STORAGE": "storage.driver", "REGISTRY_AUTH": "auth.mode"}
 # Words of the official image that protect something: to ignore one would be worse than not to start
 _PROTECTING = (
     "REGISTRY_AUTH",

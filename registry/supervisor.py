@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from registry import metrics
+from registry.access.windows import Windows
 from registry.assembly import Seat
 from registry.clock import JumpWatch
 from registry.config import Settings, SettingsError
@@ -91,6 +92,8 @@ class Supervisor:
         self._instance = instance
         self._read_again = reload
         self._mark = mark
+        # Made before the first fork: all workers count in it
+        self._windows = Windows()
         self._clock = JumpWatch(settings.gc.lease)
         self._slots = _slots(settings)
         self._workers: dict[int, _Worker] = {}
@@ -180,6 +183,7 @@ class Supervisor:
             channel=theirs,
             seat=seat,
             mark=self._mark,
+            windows=self._windows,
             clock=self._clock,
             ended=tuple(self._ended),
             leads=slot == 0,

@@ -8,6 +8,12 @@ from pathlib import Path
 
 MOST_WORKERS = 64
 HIGHEST_PORT = 65_535
+# Bytes that bcrypt can tell apart
+LONGEST_SECRET = 72
+SHORTEST_SECRET = 8
+# Clients take less for an error (docker's token specification)
+SHORTEST_TOKEN = 60_000
+LONGEST_TOKEN = 3_600_000
 
 
 def text(value: object) -> str:
@@ -89,6 +95,44 @@ def host(value: object) -> str:
     if not found or re.fullmatch(r"https?://[^/?#@\s]+", found):
         return found
     raise ValueError("expected the address that clients use, such as https://registry.example.com")
+
+
+def realm(value: object) -> str:
+    """It stands between quotes in a header."""
+    found = text(value)
+    if re.fullmatch(r"[ -~]{1,100}", found) and not set(found) & set('"\\'):
+        return found
+    raise ValueError("expected a short text of plain characters, without quotes")
+
+
+def secret(value: object) -> str:
+    found = text(value)
+    if not found or (len(found) >= SHORTEST_SECRET and len(found.encode()) <= LONGEST_SECRET):
+        return found
+    raise ValueError(f"expected {SHORTEST_SECRET} to {LONGEST_SECRET} characters")
+
+
+def token_lifetime(value: object) -> int:
+    """Milliseconds."""
+    found = duration(value)
+    if SHORTEST_TOKEN <= found <= LONGEST_TOKEN:
+        return found
+    raise ValueError("expected a time from 60s to 1h")
+
+
+def count(value: object) -> int:
+    if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("expected a number, 1 or more")
+    return value
+
+
+def rate(value: object) -> str:
+    found = text(value)
+    if not found or re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", found):
+        return found
+    raise ValueError("expected a rate such as 10/minute, or nothing")
 
 
 def proxies(value: object) -> tuple[str, ...]:

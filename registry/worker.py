@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
+from registry.access.windows import Windows
 from registry.app import make_runner
 from registry.assembly import Seat, open_registry
 from registry.background import background
@@ -39,6 +40,7 @@ class Post:
     channel: socket.socket
     seat: Seat
     mark: FailureMark
+    windows: Windows
     clock: JumpWatch
     ended: Sequence[str]
     leads: bool
@@ -54,7 +56,7 @@ def work(post: Post) -> None:
 async def _serve(post: Post) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    registry = open_registry(post.settings, seat=post.seat, mark=post.mark)
+    registry = open_registry(post.settings, seat=post.seat, mark=post.mark, windows=post.windows)
     periodic: AbstractAsyncContextManager[None] = background(registry, post.clock) if post.leads else nullcontext()
     try:
         await registry.uploads.clear_leases(post.ended)

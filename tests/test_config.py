@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.config import CATALOGUE, Settings, SettingsError, load
+from registry.config import CATALOGUE, Settings, SettingsError, auth_mode, load
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
@@ -64,7 +64,8 @@ def test_all_problems_are_told_at_once_with_their_source(tmp_path: Path) -> None
     "variable",
     [
         "REGISTRY_AUTH",
-        "REGISTRY_AUTH_HTPASSWD_PATH",
+        "REGISTRY_AUTH_TOKEN_REALM",
+        "REGISTRY_AUTH_SILLY_SERVICE",
         "REGISTRY_HTTP_TLS_CLIENTCAS",
         "REGISTRY_PROXY_REMOTEURL",
         "REGISTRY_STORAGE_DELETE_ENABLE",
@@ -96,6 +97,11 @@ def test_a_value_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
         ("tags.immutable", '["v*", "stable"]', ("v*", "stable")),
         ("storage.delete.enabled", "false", False),
         ("gc.lease", "90s", 90_000),
+        ("auth.token.expiry", "60s", 60_000),
+        ("auth.htpasswd.realm", "Our registry", "Our registry"),
+        ("ratelimit.failures", "5/hour", "5/hour"),
+        ("ratelimit.address", "", ""),
+        ("ratelimit.uploads", "3", 3),
         ("gc.lease", "5ms", 5),
         ("http.addr", "[::1]:5000", "[::1]:5000"),
         ("http.addr", "unix:/run/x", "unix:/run/x"),
@@ -115,6 +121,14 @@ def test_values_in_text(key: str, text: str, value: object) -> None:
     "flag",
     [
         "gc.lease=0s",
+        "auth.token.expiry=59s",
+        "auth.token.expiry=2h",
+        'auth.htpasswd.realm=a"b',
+        "auth.adminsecret=short",
+        "auth.mode=silly",
+        "ratelimit.failures=ten",
+        "ratelimit.failures=0/minute",
+        "ratelimit.uploads=0",
         "gc.lease=1",
         "gc.lease=1w",
         "http.addr=5000",
@@ -134,3 +148,29 @@ def test_values_in_text(key: str, text: str, value: object) -> None:
 )
 def test_values_that_are_refused(flag: str) -> None:
     assert problems(flag)[0].startswith(f"--set: {flag.partition('=')[0]}: expected")
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [
+        ([], "open"),
+        (["http.addr=unix:/run/x"], "open"),
+        (["http.addr=[::1]:5000"], "open"),
+        (["http.addr=:5000"], "required"),
+        (["http.addr=192.0.2.1:5000"], "required"),
+        (["http.addr=:5000", "auth.mode=open-anywhere"], "open-anywhere"),
+        (["auth.mode=required"], "required"),
+    ],
+)
+def test_off_loopback_everybody_must_log_in(flags: list[str], mode: str) -> None:
+    assert auth_mode(load(None, {}, flags).settings) == mode
+
+
+def test_the_official_image_s_words_for_htpasswd() -> None:
+    words = {
+        "REGISTRY_AUTH": "htpasswd",
+        "REGISTRY_AUTH_HTPASSWD_REALM": "Registry Realm",
+        "REGISTRY_AUTH_HTPASSWD_PATH": "/auth/htpasswd",
+    }
+    auth = load(None, words, ()).settings.auth
+    assert (auth.mode, auth.htpasswd.realm, auth.htpasswd.path) == ("htpasswd", "Registry Realm", "/auth/htpasswd")

@@ -1,16 +1,25 @@
 """The one place that decides whether a request may go on."""
 
-from registry.domain.access import Action, Identity
-from registry.domain.errors import RegistryError, Unsupported
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from registry.domain.access import Identity
+from registry.domain.action import Action
+from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsupported
+from registry.domain.grants import ALL, Pattern
 from registry.domain.names import Digest, RepositoryName, Tag
 
 
 class Policy:
-    """Open mode: everybody may do everything that the registry as a whole does."""
+    """What grants give, what tokens are for, and what the registry as a whole does not do now.
 
-    def __init__(self, *, readonly: bool, deletion: bool) -> None:
+    `immutable`: globs of tags that can be made, then neither moved nor deleted.
+    """
+
+    def __init__(self, *, readonly: bool, deletion: bool, immutable: Sequence[str] = ()) -> None:
         self._readonly = readonly
         self._deletion = deletion
+        self._immutable = immutable
 
     def decide(
         self,
@@ -20,9 +29,62 @@ class Policy:
         reference: Tag | None = None,
         digest: Digest | None = None,
     ) -> RegistryError | None:
-        """None for yes, else the refusal. Every route asks, on every request, before it does anything."""
+        """None for yes, else the refusal. Every route asks, on every request, before it does anything.
+
+        With a tag and a digest: the tag exists and points there now. Only the transaction that changes it knows that.
+        """
+        refusal = _connect(identity, action) if repository is None else _verb(identity, action, repository)
+        if refusal is not None:
+            return refusal
         if self._readonly and action in (Action.PUSH, Action.DELETE):
             return Unsupported("the registry is read-only now (storage.maintenance.readonly.enabled)")
         if action is Action.DELETE and not self._deletion:
             return Unsupported("deletion is switched off here (storage.delete.enabled)")
+        if reference is not None and digest is not None and self._stays(reference):
+            return Denied(
+                f"the tag {reference} is immutable here (tags.immutable): it can neither move nor go; "
+                "push under a new tag"
+            )
         return None
+
+    def administer(self, identity: Identity, pattern: Pattern = ALL) -> RegistryError | None:
+        """The same for users, groups, robots, rules and the audit log, and for grants within a pattern.
+
+        Robots and CI jobs never may, so that no credential makes another one (reliability A-20).
+        """
+        token = identity.token
+        if not identity.is_known or (token is not None and not token.covers(Action.ADMIN, "")):
+            return Unauthorized()
+        is_person = not identity.name.startswith(("robot:", "ci:"))
+        if is_person and identity.rights.allow_pattern(Action.ADMIN, pattern):
+            return None
+        return Denied(f"this takes a person with the verb admin on {pattern.text}")
+
+    def _stays(self, tag: Tag) -> bool:
+        return any(fnmatchcase(tag, pattern) for pattern in self._immutable)
+
+
+def _connect(identity: Identity, action: Action) -> RegistryError | None:
+    """For what names no repository. Whoever has shown who they are is let in; anonymous ones with a token, if there
+    is anything for them.
+    """
+    is_let_in = identity.is_known or identity.rights.anywhere(Action.PULL)
+    token = identity.token
+    if action is Action.CONNECT:
+        return None if is_let_in and (identity.is_known or token is not None) else Unauthorized()
+    if token is not None and not token.covers(action, ""):
+        return Unauthorized()
+    return None if is_let_in else Unauthorized()
+
+
+def _verb(identity: Identity, action: Action, repository: RepositoryName) -> RegistryError | None:
+    """401 leads to more: a login, or a token that was not asked for yet. 403 does not."""
+    token = identity.token
+    if identity.rights.allow(action, repository) and (token is None or token.covers(action, repository)):
+        return None
+    asked_in_vain = token is None or token.was_refused(action, repository) or token.covers(action, repository)
+    if identity.is_known and asked_in_vain:
+        return Denied(
+            f"{identity.name} may not {action} here; ask an administrator, who sees why with `digestry access explain`"
+        )
+    return Unauthorized()

@@ -1,7 +1,8 @@
 """One request to the API, as handlers see it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -10,6 +11,10 @@ from registry.assembly import Registry
 from registry.domain.access import Action, Caller
 from registry.domain.errors import DigestInvalid
 from registry.domain.names import Digest, Reference, RepositoryName, Tag, parse_digest
+from registry.web.bodies import pieces
+
+# How soon a right that has ended stops a body that is on its way
+ASK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,24 @@ class Call:
     def may(self, action: Action, repository: RepositoryName) -> bool:
         """Whether the caller may also do this; for what a request touches beside its own repository."""
         return self.registry.policy.decide(self.caller.identity, action, repository) is None
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, as long as the caller may push; raise Unauthorized or Denied in its middle."""
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        async for piece in pieces(self.request):
+            if loop.time() - asked_at >= ASK_AGAIN_SECONDS:
+                asked_at = loop.time()
+                await self.caller_now()
+            yield piece
+
+    async def caller_now(self) -> Caller:
+        """The caller with the rights of now, once a body has come; raise Unauthorized, or Denied."""
+        identity = await self.registry.access.authenticator.again(self.caller.identity)
+        refusal = self.registry.policy.decide(identity, Action.PUSH, self.repository)
+        if refusal is not None:
+            raise refusal
+        return replace(self.caller, identity=identity)
 
 
 def decide(call: Call, action: Action) -> None:

@@ -10,15 +10,17 @@ from aiohttp.web_request import BaseRequest
 
 from registry import metrics
 from registry.api.call import Call, decide, empty
-from registry.api.routes import ENDPOINTS, METHODS
-from registry.api.routing import Route, parse_target
+from registry.api.challenges import challenged
+from registry.api.routes import ENDPOINTS, METHODS, Endpoint
+from registry.api.routing import Route, Target, parse_target
 from registry.assembly import Registry
-from registry.domain.access import ANONYMOUS, Caller
-from registry.domain.errors import RegistryError, Unsupported
+from registry.domain.access import Caller, Identity, Peer
+from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsupported
 from registry.domain.names import RepositoryName
+from registry.domain.scopes import needed
 from registry.web.browsers import BrowserGuard
 from registry.web.errors import break_off, error_response
-from registry.web.requests import ROUTE, request_id
+from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +58,48 @@ class Dispatcher:
         if request.method not in ("GET", "HEAD"):
             self._guard.check(request)
         named = target.route not in _WITHOUT_REPOSITORY
-        call = Call(
+        repository = RepositoryName.parse(target.name) if named else RepositoryName()
+        peer = peer_of(request)
+        try:
+            identity = await self._identify(request, endpoint, peer)
+            call = self._call(
+                request, endpoint, target, repository, Caller(identity, request_id(request), peer.address)
+            )
+            return await self._run(call, endpoint)
+        except Unauthorized as error:
+            raise challenged(
+                self._registry, error, peer, error.scopes or needed(endpoint.action, repository)
+            ) from error
+
+    async def _identify(self, request: BaseRequest, endpoint: Endpoint, peer: Peer) -> Identity:
+        access = self._registry.access
+        authorization = request.headers.get("Authorization")
+        identity = await access.authenticator.identify(authorization, peer, for_upload=endpoint.is_located)
+        request[IDENTITY] = identity.name
+        access.limits.check_request(peer.address, identity.name if identity.is_known else None)
+        return identity
+
+    async def _run(self, call: Call, endpoint: Endpoint) -> web.StreamResponse:
+        try:
+            decide(call, endpoint.action)
+            return await endpoint.handler(call)
+        except Denied as error:
+            if error.status == Denied.status:  # not the failed condition of a client that may
+                await self._registry.access.denials.record(call.caller, call.repository, endpoint.action)
+            raise
+
+    def _call(
+        self, request: BaseRequest, endpoint: Endpoint, target: Target, repository: RepositoryName, caller: Caller
+    ) -> Call:
+        return Call(
             request=request,
             registry=self._registry,
-            caller=Caller(ANONYMOUS, request_id(request)),
-            repository=RepositoryName.parse(target.name) if named else RepositoryName(),
+            caller=caller,
+            repository=repository,
             reference=endpoint.reference(target.argument) if endpoint.reference else None,
             upload_id=target.argument,
             query=target.query,
         )
-        decide(call, endpoint.action)
-        return await endpoint.handler(call)
 
     def _other_method(self, request: BaseRequest, route: Route) -> web.StreamResponse:
         allowed = {"Allow": METHODS[route]}

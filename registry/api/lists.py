@@ -21,7 +21,7 @@ async def tags(call: Call) -> web.StreamResponse:
 async def catalog(call: Call) -> web.StreamResponse:
     """`_catalog`: not in the spec, asked for by every tool."""
     page = _page(call)
-    found = await call.registry.catalog.list(page)
+    found = await call.registry.catalog.list(page, call.caller.identity.rights)
     return json_body(msgspec.json.encode({"repositories": found.entries}), _link(call, "_catalog", page, found))
 
 

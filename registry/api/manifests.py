@@ -11,7 +11,7 @@ from registry.content.pushing import Push
 from registry.domain.errors import EncodingUnsupported, TagInvalid, UriTooLong
 from registry.domain.manifest import MANIFEST_LIMIT
 from registry.domain.names import Tag
-from registry.web.bodies import read_manifest
+from registry.web.bodies import declared_length, read_manifest
 
 TAGS_LIMIT = 100
 
@@ -48,12 +48,12 @@ async def put(call: Call) -> web.StreamResponse:
     push = Push(
         repository=call.repository,
         reference=call.tag_or_digest,
-        payload=await read_manifest(call.request, MANIFEST_LIMIT),
+        payload=await read_manifest(declared_length(call.request), call.body(), MANIFEST_LIMIT),
         content_type=call.header("Content-Type") or "",
         tags=tags,
         conditions=conditions(call),
     )
-    manifest = await call.registry.manifests.put(push, call.caller)
+    manifest = await call.registry.manifests.put(push, await call.caller_now())
     headers = {"Location": locations.manifest(call, manifest.digest), **_identity(manifest.digest)}
     if manifest.subject:
         headers["OCI-Subject"] = manifest.subject.digest

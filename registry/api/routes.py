@@ -19,9 +19,14 @@ Reader = Callable[[str], Reference]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
+    """`action`: what the caller must be allowed. `is_located`: the caller follows a Location of ours, which stands
+    for the token's scope.
+    """
+
     handler: Handler
     action: Action
     reference: Reader | None = None
+    is_located: bool = False
 
 
 async def ping(call: Call) -> web.StreamResponse:
@@ -44,11 +49,11 @@ ENDPOINTS: dict[tuple[Route, str], Endpoint] = {
     (Route.MANIFEST, "PUT"): Endpoint(manifests.put, Action.PUSH, parse_reference),
     (Route.MANIFEST, "DELETE"): Endpoint(manifests.delete, Action.DELETE, known_reference),
     (Route.UPLOADS, "POST"): Endpoint(uploads.start, Action.PUSH),
-    (Route.UPLOAD, "PATCH"): Endpoint(uploads.append, Action.PUSH),
-    (Route.UPLOAD, "PUT"): Endpoint(uploads.finish, Action.PUSH),
-    (Route.UPLOAD, "GET"): Endpoint(uploads.status, Action.PUSH),
-    (Route.UPLOAD, "HEAD"): Endpoint(uploads.status, Action.PUSH),
-    (Route.UPLOAD, "DELETE"): Endpoint(uploads.cancel, Action.PUSH),
+    (Route.UPLOAD, "PATCH"): Endpoint(uploads.append, Action.PUSH, is_located=True),
+    (Route.UPLOAD, "PUT"): Endpoint(uploads.finish, Action.PUSH, is_located=True),
+    (Route.UPLOAD, "GET"): Endpoint(uploads.status, Action.PUSH, is_located=True),
+    (Route.UPLOAD, "HEAD"): Endpoint(uploads.status, Action.PUSH, is_located=True),
+    (Route.UPLOAD, "DELETE"): Endpoint(uploads.cancel, Action.PUSH, is_located=True),
     (Route.TAGS, "GET"): Endpoint(lists.tags, Action.PULL),
     (Route.TAGS, "HEAD"): Endpoint(lists.tags, Action.PULL),
     (Route.REFERRERS, "GET"): Endpoint(lists.referrers, Action.PULL, parse_digest),

@@ -10,10 +10,11 @@ from registry.api.call import Call, empty
 from registry.content.intake import Body
 from registry.content.uploads import UploadState
 from registry.domain.access import Action
-from registry.domain.errors import DigestUnsupported, NameInvalid, SizeInvalid, UploadOutOfOrder
+from registry.domain.errors import DigestUnsupported, NameInvalid, SizeInvalid, Unauthorized, UploadOutOfOrder
 from registry.domain.names import ALGORITHMS, Digest, RepositoryName, parse_digest
+from registry.domain.scopes import needed
 from registry.domain.uploads import UploadKey
-from registry.web.bodies import declared_length, pieces
+from registry.web.bodies import declared_length
 from registry.web.ranges import parse_content_range, parse_offset
 
 
@@ -69,9 +70,19 @@ async def _mount(call: Call, digest: Digest) -> bool:
             source = RepositoryName.parse(name)
         except NameInvalid:
             return False
-        if not call.may(Action.PULL, source):
-            return False
-    return await call.registry.uploads.mount(call.repository, digest, source)
+        _check_asked(call, source)
+    identity, policy = call.caller.identity, call.registry.policy
+    return await call.registry.uploads.mount(
+        call.repository, digest, source, lambda name: policy.decide(identity, Action.PULL, name) is None
+    )
+
+
+def _check_asked(call: Call, source: RepositoryName) -> None:
+    """A token that nobody asked to pull from the source gets one challenge for both (design, section 8)."""
+    token = call.caller.identity.token
+    if token is None or token.covers(Action.PULL, source) or token.was_refused(Action.PULL, source):
+        return
+    raise Unauthorized(scopes=f"{needed(Action.PUSH, call.repository)} {needed(Action.PULL, source)}")
 
 
 def _key(call: Call) -> UploadKey:
@@ -85,9 +96,9 @@ def _body(call: Call) -> Body:
         chunk = parse_content_range(header)
         if length is not None and length != chunk.length:
             raise SizeInvalid("Content-Range and Content-Length declare different lengths")
-        return Body(pieces(call.request), chunk.start, chunk.length)
+        return Body(call.body(), chunk.start, chunk.length)
     offset = call.one("offset") if length != 0 else None
-    return Body(pieces(call.request), None if offset is None else parse_offset(offset), length)
+    return Body(call.body(), None if offset is None else parse_offset(offset), length)
 
 
 def _created(call: Call, digest: Digest) -> web.Response:

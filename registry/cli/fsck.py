@@ -1,17 +1,15 @@
 """`digestry fsck`."""
 
-import asyncio
 import json
 import sys
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from registry.assembly import open_registry
-from registry.cli.options import AsJson, ConfigFile, Flags, settings
-from registry.config import Settings
+from registry.assembly import Registry
+from registry.cli.opening import run_on
+from registry.cli.options import AsJson, ConfigFile, Flags
 from registry.content.fsck import Report
-from registry.metadata.schema import HEAD, current_revision
 
 PROGRESS_EVERY = 500
 
@@ -23,28 +21,16 @@ def fsck(*, deep: Deep = False, config: ConfigFile = None, flags: Flags = (), as
 
     Exit code 1 when something is wrong.
     """
-    chosen = settings(config, flags).settings
-    if not chosen.database.path.exists():
-        missing = chosen.database.path.absolute()
-        print(f"digestry: there is no database at {missing}; run this where serve runs, or give --config")
-        return 1
-    if (found := current_revision(chosen.database.path)) != HEAD:
-        print(f"digestry: {chosen.database.path} has schema {found}, not {HEAD}; see `digestry db status`")
-        return 1
-    report = asyncio.run(_run(chosen, deep))
-    if as_json:
-        print(json.dumps({"problems": report.problems, "notes": report.notes, "counts": report.counts}, indent=2))
-    else:
-        _print(report)
-    return 1 if report.problems else 0
 
+    async def check(registry: Registry) -> int:
+        report = await registry.fsck.run(deep=deep, progress=_progress)
+        if as_json:
+            print(json.dumps({"problems": report.problems, "notes": report.notes, "counts": report.counts}, indent=2))
+        else:
+            _print(report)
+        return 1 if report.problems else 0
 
-async def _run(chosen: Settings, deep: bool) -> Report:
-    registry = open_registry(chosen)
-    try:
-        return await registry.fsck.run(deep=deep, progress=_progress)
-    finally:
-        await registry.close()
+    return run_on(config, flags, check, as_json=as_json)
 
 
 def _progress(phase: str, done: int) -> None:

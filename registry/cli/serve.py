@@ -11,11 +11,13 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from registry import host, metrics, sockets
+from registry.access.users import FIRST_ADMINISTRATOR
 from registry.assembly import Seat, new_instance, open_registry
 from registry.cli.checks import check_together
 from registry.cli.options import ConfigFile, Flags, settings
-from registry.config import Settings
+from registry.config import Settings, auth_mode
 from registry.domain.errors import RegistryError
+from registry.domain.problems import Problem
 from registry.metadata.database import UnsafeDatabaseError
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD, current_revision
@@ -29,7 +31,7 @@ log = logging.getLogger("registry")
 
 
 # What may be wrong with a machine or with data; their texts say all
-_REFUSALS = (host.HostError, StorageError, RegistryError, UnsafeDatabaseError, DBAPIError, OSError)
+_REFUSALS = (host.HostError, Problem, StorageError, RegistryError, UnsafeDatabaseError, DBAPIError, OSError)
 
 
 def serve(*, config: ConfigFile = None, flags: Flags = ()) -> int:
@@ -87,8 +89,23 @@ async def _recover(chosen: Settings, instance: Instance, mark: FailureMark) -> N
     registry = open_registry(chosen, seat=Seat(instance, instance.id), mark=mark)
     try:
         await registry.recover()
+        if auth_mode(chosen) == "required":
+            secret = await registry.access.users.first_administrator(chosen.auth.adminsecret)
+            if secret is not None:
+                _tell_first_administrator(secret, is_chosen=bool(chosen.auth.adminsecret))
     finally:
         await registry.close()
+
+
+def _tell_first_administrator(secret: str, *, is_chosen: bool) -> None:
+    """To the terminal, not to the log: what is shown once must not be kept."""
+    shown = "the password in auth.adminsecret" if is_chosen else f"this password, shown only now:\n\n    {secret}\n"
+    print(
+        f"First start: there is one user, {FIRST_ADMINISTRATOR}. Log in with {shown}\n"
+        f"Another one: digestry user password {FIRST_ADMINISTRATOR}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _name_foreign_data(root: Path) -> None:

@@ -54,6 +54,8 @@ def _plain(entry: Entry, value: Any) -> Any:
     """As it would stand in a file."""
     if isinstance(value, Path):
         return str(value)
-    if entry.parse is values.duration:
+    if entry.parse is values.secret:
+        return "(secret)" if value else ""
+    if entry.parse in (values.duration, values.token_lifetime):
         return values.written_duration(value)
     return list(value) if isinstance(value, tuple) else value

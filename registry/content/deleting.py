@@ -3,8 +3,7 @@
 from sqlalchemy import Connection
 
 from registry.content.conditions import Conditions
-from registry.content.tag_rules import MayMove, check_movable
-from registry.domain.access import Caller
+from registry.domain.access import Action, Caller, Decide
 from registry.domain.errors import ManifestUnknown, NameUnknown, Unsupported
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata import blobs, events, manifests, repositories, tags
@@ -21,7 +20,7 @@ def delete_tag(
     tag: Tag,
     conditions: Conditions,
     caller: Caller,
-    may_move: MayMove,
+    decide: Decide,
 ) -> None:
     """Remove the tag alone; raise ManifestUnknown, NameUnknown, Denied or PreconditionFailed."""
     scene = _scene(connection, name, caller)
@@ -29,8 +28,7 @@ def delete_tag(
     if pointed is None:
         raise ManifestUnknown("this repository has no such tag")
     conditions.check(pointed.digest)
-    check_movable(tag, may_move)
-    _remove(connection, scene, tag, pointed.digest)
+    _remove(connection, scene, tag, pointed.digest, decide)
 
 
 @on_full_disk
@@ -41,7 +39,7 @@ def delete_manifest(
     conditions: Conditions,
     caller: Caller,
     lease: int,
-    may_move: MayMove,
+    decide: Decide,
 ) -> None:
     """Hide the manifest and remove its tags; raise also Unsupported while a live index needs it."""
     scene = _scene(connection, name, caller)
@@ -53,8 +51,7 @@ def delete_manifest(
     if parents:
         raise Unsupported(f"the manifest is part of index {', '.join(parents)}; delete that first")
     for tag in tags.names_of(connection, repository_id, digest):
-        check_movable(tag, may_move)
-        _remove(connection, scene, tag, digest)
+        _remove(connection, scene, tag, digest, decide)
     blobs.renew_links_of(connection, repository_id, digest, lease)
     manifests.hide(connection, repository_id, digest)
     events.append(connection, scene, "manifest.delete", old=digest)
@@ -67,6 +64,9 @@ def _scene(connection: Connection, name: RepositoryName, caller: Caller) -> Scen
     return Scene(caller, repository_id, name)
 
 
-def _remove(connection: Connection, scene: Scene, tag: Tag, digest: Digest) -> None:
+def _remove(connection: Connection, scene: Scene, tag: Tag, digest: Digest, decide: Decide) -> None:
+    refusal = decide(scene.caller.identity, Action.DELETE, scene.repository, tag, digest)
+    if refusal is not None:
+        raise refusal
     tags.delete_tag(connection, scene.repository_id, tag)
     events.append(connection, scene, "tag.delete", tag=tag, old=digest)

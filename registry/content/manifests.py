@@ -9,8 +9,7 @@ from registry.content.conditions import Conditions
 from registry.content.deleting import delete_manifest, delete_tag
 from registry.content.platforms import Platforms
 from registry.content.pushing import Push, put
-from registry.content.tag_rules import MayMove
-from registry.domain.access import Caller
+from registry.domain.access import Caller, Decide
 from registry.domain.errors import DigestInvalid, ManifestUnknown, NameUnknown
 from registry.domain.manifest import Manifest, parse_manifest
 from registry.domain.names import Digest, Reference, RepositoryName, Tag
@@ -24,13 +23,13 @@ INLINE_PARSE = 64 * 1024
 
 
 class Manifests:
-    """The service of manifests. `lease` in milliseconds; `may_move` is asked for each existing tag."""
+    """The service of manifests. `lease` in milliseconds; `decide` is asked for each tag that exists."""
 
-    def __init__(self, database: Database, platforms: Platforms, *, lease: int, may_move: MayMove) -> None:
+    def __init__(self, database: Database, platforms: Platforms, *, lease: int, decide: Decide) -> None:
         self._database = database
         self._platforms = platforms
         self._lease = lease
-        self._may_move = may_move
+        self._decide = decide
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parse")
 
     async def get(self, repository: RepositoryName, reference: Reference) -> StoredManifest:
@@ -47,7 +46,7 @@ class Manifests:
         """Store and tag; raise ManifestInvalid, ManifestBlobUnknown, Denied or PreconditionFailed."""
         manifest = await self._parse(push)
         platform = await self._platforms.of_image(push.repository, manifest)
-        await self._database.write(put, push, manifest, platform, caller, self._lease, self._may_move)
+        await self._database.write(put, push, manifest, platform, caller, self._lease, self._decide)
         crash_point("manifest.committed")
         metrics.manifest_pushed()
         return manifest
@@ -61,10 +60,10 @@ class Manifests:
         live index needs the manifest.
         """
         if isinstance(reference, Tag):
-            await self._database.write(delete_tag, repository, reference, conditions, caller, self._may_move)
+            await self._database.write(delete_tag, repository, reference, conditions, caller, self._decide)
         else:
             await self._database.write(
-                delete_manifest, repository, reference, conditions, caller, self._lease, self._may_move
+                delete_manifest, repository, reference, conditions, caller, self._lease, self._decide
             )
 
     async def close(self) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from registry.content.conditions import Conditions
-from registry.content.tag_rules import MayMove, check_movable
-from registry.domain.access import Caller
+from registry.domain.access import Action, Caller, Decide
 from registry.domain.descriptor import Descriptor
 from registry.domain.errors import ManifestBlobUnknown, ManifestInvalid
 from registry.domain.manifest import NESTING_LIMIT, Manifest
@@ -38,7 +37,7 @@ def put(
     platform: str | None,
     caller: Caller,
     lease: int,
-    may_move: MayMove,
+    decide: Decide,
 ) -> None:
     """Raise ManifestBlobUnknown, ManifestInvalid, Denied or PreconditionFailed; then nothing has changed."""
     repository_id = repositories.get_or_create(connection, push.repository)
@@ -54,7 +53,7 @@ def put(
     for tag in push.tags:
         pointed = tags.find(connection, repository_id, tag)
         push.conditions.check(pointed.digest if pointed else None)
-        _point(connection, scene, tag, pointed, manifest.digest, may_move)
+        _point(connection, scene, tag, pointed, manifest.digest, decide)
         crash_point("manifest.tagged")
 
 
@@ -64,13 +63,15 @@ def _point(
     tag: Tag,
     pointed: Pointed | None,
     digest: Digest,
-    may_move: MayMove,
+    decide: Decide,
 ) -> None:
-    """Create or move a tag: which of both it is, is known only here."""
+    """Create or move a tag: which of both it is, is known only here (CVE-2026-31801)."""
     if pointed:
         if pointed.digest == digest:
             return
-        check_movable(tag, may_move)
+        refusal = decide(scene.caller.identity, Action.OVERWRITE, scene.repository, tag, pointed.digest)
+        if refusal is not None:
+            raise refusal
     tags.point(connection, scene.repository_id, tag, digest, scene.caller.identity.name, is_new=pointed is None)
     events.append(connection, scene, "tag.point", tag=tag, old=pointed.digest if pointed else None, new=digest)
 

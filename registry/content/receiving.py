@@ -9,7 +9,7 @@ from registry.content.hashes import LiveHashes
 from registry.content.intake import Body, ByteBudget, Checkpoint, Intake
 from registry.content.leases import LEASE
 from registry.content.translate import is_broken, storage_errors
-from registry.domain.errors import BlobUploadUnknown, BodyCutOff, RegistryError
+from registry.domain.errors import BlobUploadUnknown, BodyCutOff, Denied, RegistryError, Unauthorized
 from registry.domain.names import Hasher
 from registry.metadata import uploads
 from registry.metadata.database import Database
@@ -54,7 +54,8 @@ class Receiver:
         """Receive the body whole; the lease stays held.
 
         Raises BodyCutOff (what came is kept), SizeInvalid or RequestInvalid (the upload is where it was before),
-        BlobUploadUnknown when the lease was lost, Unavailable when the store or the database refuse.
+        BlobUploadUnknown when the lease was lost, Unavailable when the store or the database refuse, and whatever
+        ends the body: Unauthorized and Denied end the upload too.
         """
         durable = row.staged
 
@@ -71,7 +72,7 @@ class Receiver:
         except BodyCutOff:
             raise
         except RegistryError as error:
-            if is_broken(error):
+            if is_broken(error) or isinstance(error, Unauthorized | Denied):  # the right to push ended meanwhile
                 await self.abandon(row)
             else:
                 full = isinstance(error.__cause__, StorageFull)

@@ -1,7 +1,7 @@
 """Uploads: from POST to a blob, in one request or in many, from clients that come back and from those that don't."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from registry.content.leases import LEASE, Leases
 from registry.content.receiving import Receiver, Taken
 from registry.content.translate import is_broken, storage_errors
 from registry.domain.access import Caller
-from registry.domain.errors import BlobUploadUnknown, DigestInvalid, RegistryError, Unavailable
+from registry.domain.errors import BlobUploadUnknown, DigestInvalid, RegistryError, TooManyRequests, Unavailable
 from registry.domain.names import Digest, Hasher, RepositoryName
 from registry.domain.uploads import UploadKey
 from registry.metadata import blobs, repositories, uploads
@@ -24,6 +24,9 @@ from storage.backend import BlobStore
 from storage.crashpoints import crash_point
 
 EXPIRY_BATCH = 100
+RETRY_SECONDS = 60
+# What holds a blob that is to be mounted is looked through in such pages
+HOLDERS_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,12 @@ class UploadState:
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Times in milliseconds, memory in bytes."""
+    """Times in milliseconds, memory in bytes. `most`: unfinished uploads of one identity, None for any number."""
 
     expiry: int
     link_lease: int
     memory: int
+    most: int | None = None
 
 
 class Uploads:
@@ -66,7 +70,7 @@ class Uploads:
     async def start(self, repository: RepositoryName, caller: Caller, algorithm: str) -> UploadState:
         """Open an upload (end-4a, end-4c)."""
         opening = Opening(self._key(repository, caller), algorithm, self._limits.expiry)
-        row = await self._database.write(_open, opening)
+        row = await self._database.write(_open, opening, self._limits.most)
         crash_point("upload.opened")
         metrics.upload("started")
         return UploadState(row.id, 0)
@@ -75,7 +79,7 @@ class Uploads:
         """A whole blob in one request (end-4b): leaves a blob or nothing."""
         key = self._key(repository, caller)
         opening = Opening(key, digest.algorithm, self._limits.expiry, self._leases.owner, LEASE)
-        row = await self._database.write(_open, opening)
+        row = await self._database.write(_open, opening, self._limits.most)
         crash_point("upload.opened")
         metrics.upload("started")
         try:
@@ -84,9 +88,29 @@ class Uploads:
             await self._receiver.abandon(row)
             raise
 
-    async def mount(self, repository: RepositoryName, digest: Digest, source: RepositoryName | None) -> bool:
-        """Link a blob that `source` holds, or, without it, any repository (end-11); False when none does."""
-        return await self._database.write(_mount, repository, digest, source, self._limits.link_lease)
+    async def mount(
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        source: RepositoryName | None,
+        may_pull: Callable[[RepositoryName], bool],
+    ) -> bool:
+        """Link a blob that `source` holds, or, without it, any repository that the caller may pull from (end-11).
+
+        False when none does, whether it is missing or hidden from the caller.
+        """
+        return await self._database.write(_mount, repository, digest, source, may_pull, self._limits.link_lease)
+
+    async def end_refused(self, may_push: Callable[[str, RepositoryName], Awaitable[bool]]) -> int:
+        """End unfinished uploads of those who may push no more; return how many."""
+        total, last = 0, ""
+        while found := await self._database.read(uploads.list_unfinished, last, EXPIRY_BATCH):
+            for row, key in found:
+                last = key.id
+                if not await may_push(key.identity, key.repository):
+                    await self._receiver.abandon(row, "expired")
+                    total += 1
+        return total
 
     async def status(self, key: UploadKey) -> UploadState:
         """How far an upload is (end-13); raise BlobUploadUnknown."""
@@ -205,7 +229,12 @@ class Uploads:
             raise BlobUploadUnknown()
 
 
-def _open(connection: Connection, opening: Opening) -> UploadRow:
+def _open(connection: Connection, opening: Opening, most: int | None) -> UploadRow:
+    if most is not None and uploads.count_unfinished(connection, opening.key.identity, most) >= most:
+        raise TooManyRequests(
+            f"{most} uploads of yours are unfinished (ratelimit.uploads); finish or cancel some",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        )
     repository_id = repositories.get_or_create(connection, opening.key.repository)
     return uploads.open_upload(connection, repository_id, opening)
 
@@ -215,16 +244,27 @@ def _mount(
     repository: RepositoryName,
     digest: Digest,
     source: RepositoryName | None,
+    may_pull: Callable[[RepositoryName], bool],
     lease: int,
 ) -> bool:
     if source is None:
-        held = blobs.find_anywhere(connection, digest)
-    else:
-        held = blobs.find_in(connection, source, digest)
-    if held is None:
+        source = _holder(connection, digest, may_pull)
+    if source is None or not may_pull(source) or blobs.find_in(connection, source, digest) is None:
         return False
     blobs.put_link(connection, repositories.get_or_create(connection, repository), digest, lease)
     return True
+
+
+def _holder(
+    connection: Connection, digest: Digest, may_pull: Callable[[RepositoryName], bool]
+) -> RepositoryName | None:
+    last = 0
+    while found := blobs.list_holders(connection, digest, last, HOLDERS_BATCH):
+        allowed = [name for _, name in found if may_pull(name)]
+        if allowed:
+            return allowed[0]
+        last = found[-1][0]
+    return None
 
 
 def _renew(connection: Connection, row: UploadRow, digest: Digest, lease: int) -> bool:

@@ -166,8 +166,14 @@ class RangeNotSatisfiable(SizeInvalid):
 
 
 class Unauthorized(RegistryError):
+    """`scopes`: what a token must be for, where it is more than the route says."""
+
     code, status = "UNAUTHORIZED", 401
-    message = "authentication is required"
+    message = "log in first: this needs an identity, or a token for the scope in WWW-Authenticate"
+
+    def __init__(self, message: str | None = None, *, scopes: str = "") -> None:
+        super().__init__(message)
+        self.scopes = scopes
 
 
 class Denied(RegistryError):

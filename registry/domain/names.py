@@ -44,9 +44,13 @@ class RepositoryName(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the name; raise NameInvalid."""
-        if len(text) > NAME_LIMIT or not _NAME.fullmatch(text):
+        if not cls.is_valid(text):
             raise NameInvalid()
         return cls(text)
+
+    @staticmethod
+    def is_valid(text: str) -> bool:
+        return len(text) <= NAME_LIMIT and _NAME.fullmatch(text) is not None
 
 
 class Tag(str):

@@ -1,6 +1,6 @@
 """Pages of long lists: the spec's `n` and `last`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -38,6 +38,10 @@ class PageRequest:
 
     def cut(self, entries: Sequence[str]) -> Page[str]:
         """A page of at most `limit` entries; there is another one when more were found."""
+        return self.cut_by(entries, lambda entry: entry)
+
+    def cut_by(self, entries: Sequence[T], key: Callable[[T], str]) -> Page[T]:
+        """`cut` for entries that are listed by a key."""
         if self.limit == 0 or len(entries) <= self.limit:
             return Page(entries[: self.limit])
-        return Page(entries[: self.limit], next_last=entries[self.limit - 1])
+        return Page(entries[: self.limit], next_last=key(entries[self.limit - 1]))

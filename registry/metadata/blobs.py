@@ -32,7 +32,6 @@ _LIVE_LINK = (
     )
 )
 _FIND_IN = Prepared(_LIVE_LINK.where(repository.c.name == bindparam("name")))
-_FIND_ANYWHERE = Prepared(_LIVE_LINK.limit(1))
 _FIND = Prepared(select(blob.c.key, blob.c.size, blob.c.state).where(blob.c.digest == bindparam("digest")))
 
 
@@ -43,11 +42,23 @@ def find_in(connection: Connection, name: RepositoryName, digest: Digest) -> Sto
     return StoredBlob(row[0], row[1], sound=True) if row else None
 
 
-@by_key
-def find_anywhere(connection: Connection, digest: Digest) -> StoredBlob | None:
-    """The blob, if any live repository holds it."""
-    row = _FIND_ANYWHERE.one(connection, digest=digest)
-    return StoredBlob(row[0], row[1], sound=True) if row else None
+def list_holders(connection: Connection, digest: Digest, after: int, limit: int) -> list[tuple[int, RepositoryName]]:
+    """Live repositories that hold the blob, by id, those after `after`."""
+    found = (
+        select(repository.c.id, repository.c.name)
+        .join(link, link.c.repository_id == repository.c.id)
+        .join(blob, blob.c.digest == link.c.digest)
+        .where(
+            link.c.digest == digest,
+            link.c.repository_id > after,
+            link.c.deleted_at.is_(None),
+            repository.c.deleted_at.is_(None),
+            blob.c.state == "ok",
+        )
+        .order_by(repository.c.id)
+        .limit(limit)
+    )
+    return [(row.id, RepositoryName(row.name)) for row in connection.execute(found)]
 
 
 @by_key

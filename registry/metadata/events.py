@@ -1,5 +1,7 @@
 """What happened: one append-only table that is tag history, audit trail and outbox (design P15)."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert
@@ -40,5 +42,38 @@ def append(
             old_digest=old,
             new_digest=new,
             request_id=scene.caller.request_id,
+            address=scene.caller.address or None,
+            credential=scene.caller.identity.credential or None,
+        )
+    )
+
+
+def append_access(connection: Connection, caller: Caller, action: str, details: Mapping[str, object]) -> None:
+    """Record what concerns no repository, such as a new user; `details` never holds a secret."""
+    connection.execute(
+        insert(event).values(
+            at=now(),
+            identity=caller.identity.name,
+            action=action,
+            request_id=caller.request_id,
+            address=caller.address or None,
+            credential=caller.identity.credential or None,
+            details=json.dumps(details, ensure_ascii=False, sort_keys=True),
+        )
+    )
+
+
+def append_denial(connection: Connection, caller: Caller, repository: RepositoryName, action: str) -> None:
+    """Record that somebody known was refused, whether or not there is such a repository."""
+    connection.execute(
+        insert(event).values(
+            at=now(),
+            identity=caller.identity.name,
+            action="access.denied",
+            repository=repository,
+            request_id=caller.request_id,
+            address=caller.address or None,
+            credential=caller.identity.credential or None,
+            details=json.dumps({"action": action}),
         )
     )

@@ -175,6 +175,7 @@ upload = Table(
     CheckConstraint("(lease_owner IS NULL) = (lease_until IS NULL)", name="upload_lease"),
     Index("upload_expiry", "expires_at"),
     Index("upload_repository", "repository_id"),
+    Index("upload_identity", "identity"),
     sqlite_with_rowid=False,
 )
 
@@ -203,6 +204,9 @@ event = Table(
     Column("new_digest", EXACT_TEXT),
     Column("request_id", Text),
     Column("details", Text),
+    # where it came from, and by which credential
+    Column("address", Text),
+    Column("credential", Text),
     Index("event_tag", "repository_id", "tag", "id"),
     sqlite_autoincrement=True,
 )

@@ -3,7 +3,6 @@
 from sqlalchemy import Connection, bindparam, exists, insert, select
 
 from registry.domain.names import RepositoryName
-from registry.domain.paging import PageRequest
 from registry.metadata.columns import now
 from registry.metadata.database import Prepared, by_key
 from registry.metadata.models import manifest, repository
@@ -29,13 +28,13 @@ def get_or_create(connection: Connection, name: RepositoryName) -> int:
     return int(made.scalar_one())
 
 
-def list_names(connection: Connection, page: PageRequest) -> list[str]:
-    """Names of repositories with a live manifest, in byte order; one more than the page when there is."""
+def list_names(connection: Connection, start: str, end: str, limit: int) -> list[str]:
+    """Names of repositories with a live manifest, in byte order: from `start`, and before `end`."""
     live = exists().where(manifest.c.repository_id == repository.c.id, manifest.c.deleted_at.is_(None))
     names = (
         select(repository.c.name)
-        .where(repository.c.deleted_at.is_(None), repository.c.name > page.last, live)
+        .where(repository.c.deleted_at.is_(None), repository.c.name >= start, repository.c.name < end, live)
         .order_by(repository.c.name)
-        .limit(page.limit + 1)
+        .limit(limit)
     )
     return list(connection.scalars(names))

@@ -7,10 +7,11 @@ holder names the version it was given (design P1, P6, P7).
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, CursorResult, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, CursorResult, Row, and_, delete, func, insert, or_, select, update
 
-from registry.domain.names import Digest
+from registry.domain.names import Digest, RepositoryName
 from registry.domain.uploads import UploadKey
 from registry.metadata.columns import now
 from registry.metadata.database import on_full_disk
@@ -90,8 +91,10 @@ def find(connection: Connection, key: UploadKey) -> UploadRow | None:
         )
     )
     row = connection.execute(found).one_or_none()
-    if row is None:
-        return None
+    return _row(row) if row else None
+
+
+def _row(row: Row[Any]) -> UploadRow:
     return UploadRow(
         id=row.id,
         algorithm=row.algorithm,
@@ -102,6 +105,27 @@ def find(connection: Connection, key: UploadKey) -> UploadRow | None:
         leased=bool(row.leased),
         released=row.lease_owner is None,
     )
+
+
+def count_unfinished(connection: Connection, identity: str, most: int) -> int:
+    """How many uploads this identity has open; counted up to `most`."""
+    open_ones = select(upload.c.id).where(upload.c.identity == identity, upload.c.finished_digest.is_(None))
+    return int(connection.execute(select(func.count()).select_from(open_ones.limit(most).subquery())).scalar_one())
+
+
+def list_unfinished(connection: Connection, after: str, limit: int) -> list[tuple[UploadRow, UploadKey]]:
+    """Open uploads by id, those after `after`, with what names them."""
+    found = (
+        select(upload, (upload.c.lease_until > now()).label("leased"), repository.c.name.label("repository"))
+        .join(repository, repository.c.id == upload.c.repository_id)
+        .where(upload.c.finished_digest.is_(None), upload.c.id > after)
+        .order_by(upload.c.id)
+        .limit(limit)
+    )
+    return [
+        (_row(row), UploadKey(row.id, RepositoryName(row.repository), row.identity))
+        for row in connection.execute(found)
+    ]
 
 
 def lease(connection: Connection, row: UploadRow, owner: str, duration: int) -> UploadRow:

@@ -8,7 +8,7 @@ from aiohttp.web_request import BaseRequest
 from aiohttp.web_response import StreamResponse
 
 from registry import metrics
-from registry.web.requests import ROUTE, UNPARSED, client_address, request_id
+from registry.web.requests import IDENTITY, ROUTE, UNPARSED, client_address, request_id
 
 # Answered all day long by machines that only want to know how we are
 _SILENT = ("/livez", "/readyz", "/healthz", "/startupz", "/metrics")
@@ -36,6 +36,7 @@ class AccessLog(AbstractAccessLogger):
                 "http.request.method": request.method,
                 "http.request.uri": _plain(path),
                 "http.request.remoteaddr": client_address(request),
+                "auth.user.name": request.get(IDENTITY, ""),
                 "http.request.useragent": _plain(request.headers.get("User-Agent", "")),
                 "http.response.status": response.status,
                 "http.response.written": sent,

@@ -1,14 +1,14 @@
-"""Open mode lets everybody do everything, and a browser on the same machine visits pages of strangers.
+"""A browser visits pages of strangers, and sends our requests from where it stands, with passwords that it was told.
 
-Writes that such a page can make it send are refused: a foreign Origin, a cross-site fetch, and, on loopback, a Host
-that is neither loopback nor configured (DNS rebinding).
+Writes that such a page can make it send are refused: a foreign Origin, a cross-site fetch, and, in open mode on
+loopback, a Host that is neither loopback nor configured (DNS rebinding).
 """
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from aiohttp.web_request import BaseRequest
 
+from registry.addresses import is_loopback
 from registry.domain.errors import Denied
 
 
@@ -24,19 +24,9 @@ class BrowserGuard:
         headers = request.headers
         host = headers.get("Host", "")
         if headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise Denied("writes from a page of another site are refused in open mode")
+            raise Denied("writes from a page of another site are refused")
         origin = headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc not in (host, self._host):
-            raise Denied("writes with a foreign Origin are refused in open mode")
+            raise Denied("writes with a foreign Origin are refused")
         if self._loopback_only and host != self._host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
             raise Denied("writes need a loopback Host, or the one in http.host, in open mode")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -18,7 +18,7 @@ class TrustedProxies:
         """The last address that someone we trust has seen; `forwarded` are the values of X-Forwarded-For."""
         known = peer
         for hop in reversed(",".join(forwarded).split(",")):
-            if not self._trusts(known):
+            if not self.trusts(known):
                 break
             address = _parsed(hop.strip())
             if address is None:
@@ -26,7 +26,7 @@ class TrustedProxies:
             known = str(address)
         return known
 
-    def _trusts(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
         if peer == UNIX:
             return self._unix
         address = _parsed(peer)

@@ -6,6 +6,8 @@ import secrets
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from registry.addresses import is_loopback
+from registry.domain.access import Peer
 from registry.web.proxies import UNIX, TrustedProxies
 
 REQUEST_ID = "X-Request-Id"
@@ -14,10 +16,13 @@ SERVER = "digestry"
 _ID = web.RequestKey("id", str)
 # What the target is, in a word
 ROUTE = web.RequestKey("route", str)
+# Who asked, as far as they have shown
+IDENTITY = web.RequestKey("identity", str)
 # There was no request, only bytes that were none
 UNPARSED = web.RequestKey("unparsed", bool)
 PROXIES = web.RequestKey("proxies", TrustedProxies)
 
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "Via")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -37,6 +42,24 @@ def client_address(request: BaseRequest) -> str:
     peer = request.remote or UNIX
     proxies = request.get(PROXIES)
     return proxies.client(peer, request.headers.getall("X-Forwarded-For", ())) if proxies else peer
+
+
+def peer_of(request: BaseRequest) -> Peer:
+    """Who sent the request, and whether the way was private: TLS, or this machine, or a proxy that says so."""
+    return Peer(client_address(request), _is_private(request))
+
+
+def _is_private(request: BaseRequest) -> bool:
+    transport = request.transport
+    if transport is not None and transport.get_extra_info("sslcontext") is not None:
+        return True
+    peer, proxies = request.remote or UNIX, request.get(PROXIES)
+    forwarded = request.headers.getall("X-Forwarded-Proto", ())
+    if forwarded and proxies is not None and proxies.trusts(peer):
+        return forwarded[-1].rpartition(",")[2].strip().lower() == "https"
+    # A proxy on this machine that nobody told us to trust may have taken it in the clear
+    is_forwarded = any(name in request.headers for name in _FORWARDED)
+    return not is_forwarded and (peer == UNIX or is_loopback(peer))
 
 
 def stamp(request: BaseRequest, response: web.StreamResponse) -> None:

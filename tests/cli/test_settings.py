@@ -23,9 +23,9 @@ def test_values_are_shown_as_they_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
-    refused = digestry(tmp_path, "config", "check", "--set", "http.addr=0.0.0.0:5000")
+    refused = digestry(tmp_path, "config", "check", "--set", "http.addr=0.0.0.0:5000", "--set", "auth.mode=open")
     assert refused.returncode == 2
-    assert "set auth.mode=open-anywhere if that is meant" in refused.stderr
+    assert "set auth.mode=required, or open-anywhere if that is meant" in refused.stderr
     meant = digestry(tmp_path, "config", "check", "--set", "http.addr=:5000", "--set", "auth.mode=open-anywhere")
     assert meant.returncode == 0
     assert "everybody who reaches :5000 may push and delete" in meant.stdout
@@ -34,4 +34,22 @@ def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
 def test_fsck_says_where_it_looked(tmp_path: Path) -> None:
     done = digestry(tmp_path, "fsck")
     assert done.returncode == 1
-    assert f"there is no database at {tmp_path}/data/registry.db" in done.stdout
+    assert f"there is no database at {tmp_path}/data/registry.db" in done.stderr
+
+
+def test_a_secret_is_not_shown(tmp_path: Path) -> None:
+    shown = digestry(tmp_path, "config", "show", "--set", "auth.adminsecret=canary-canary")
+    assert "(secret)" in shown.stdout
+    assert "canary" not in shown.stdout + shown.stderr
+
+
+def test_passwords_on_plain_http_are_warned_of(tmp_path: Path) -> None:
+    done = digestry(tmp_path, "config", "check", "--set", "auth.mode=required", "--set", "auth.plainhttp=true")
+    assert done.returncode == 0
+    assert "passwords are taken over plain HTTP" in done.stdout
+
+
+def test_the_mode_htpasswd_needs_its_file(tmp_path: Path) -> None:
+    refused = digestry(tmp_path, "config", "check", "--set", "auth.mode=htpasswd")
+    assert refused.returncode == 2
+    assert "auth.htpasswd.path" in refused.stderr

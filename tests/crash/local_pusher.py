@@ -11,7 +11,7 @@ from registry.content.conditions import Conditions
 from registry.content.intake import Body
 from registry.content.leases import LEASE
 from registry.content.pushing import Push
-from registry.domain.access import ANONYMOUS
+from registry.domain.access import ANYBODY
 from registry.domain.errors import BlobUploadUnknown, SizeInvalid
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.domain.uploads import UploadKey
@@ -112,7 +112,7 @@ class Pusher:
         others = [(name, content) for name, content in self._crowd.mountable if name != self.name]
         if others:
             source, content = self._random.choice(others)
-            mount = self._registry.uploads.mount(self.name, Digest.of(content), source)
+            mount = self._registry.uploads.mount(self.name, Digest.of(content), source, lambda _: True)
             await self._change("mount", {blob_path(content): content}, mount)
 
     async def _delete_blob(self) -> None:
@@ -129,7 +129,7 @@ class Pusher:
     async def _upload(self) -> None:
         content = self._content()
         state = await self._registry.uploads.start(self.name, CALLER, "sha256")
-        self.session = session = Session(UploadKey(state.id, self.name, ANONYMOUS.name), content)
+        self.session = session = Session(UploadKey(state.id, self.name, ANYBODY.name), content)
         self._crowd.acknowledged("POST")
         patched = self._random.choice((len(content), len(content) * 3 // 4))
         while session.acknowledged < patched:

@@ -9,7 +9,7 @@ from typing import Any
 from registry.assembly import Registry, open_registry
 from registry.config import DatabaseSettings, FilesystemSettings, Settings, StorageSettings
 from registry.content.intake import Body
-from registry.domain.access import ANONYMOUS, Caller
+from registry.domain.access import ANYBODY, Caller
 from registry.domain.names import Digest, RepositoryName
 from registry.domain.uploads import UploadKey
 from registry.metadata.schema import upgrade
@@ -18,7 +18,7 @@ __all__ = ["CALLER", "DAY", "NAME", "Clock", "body", "execute", "opened", "pull"
 
 DAY = 86_400_000
 NAME = RepositoryName("team/app")
-CALLER = Caller(ANONYMOUS, "request")
+CALLER = Caller(ANYBODY, "request")
 
 
 @dataclass
@@ -65,7 +65,7 @@ def body(*pieces: bytes, start: int | None = None, length: int | None = None) ->
 
 async def start(registry: Registry, algorithm: str = "sha256") -> UploadKey:
     state = await registry.uploads.start(NAME, CALLER, algorithm)
-    return UploadKey(state.id, NAME, ANONYMOUS.name)
+    return UploadKey(state.id, NAME, ANYBODY.name)
 
 
 async def push(registry: Registry, data: bytes, name: RepositoryName = NAME) -> Digest:

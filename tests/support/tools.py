@@ -36,6 +36,8 @@ PARTS: Mapping[str, Part] = {
     "conformance": Part(("conformance",)),
     "wrk": Part(("wrk",)),
     "strace": Part(("strace",)),
+    "nginx": Part(("nginx",)),
+    "htpasswd": Part(("htpasswd",)),
     "ext4": Part(("mkfs.ext4",), needs_root=True),
     "xfs": Part(("mkfs.xfs",), needs_root=True),
 }

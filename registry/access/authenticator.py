@@ -1,0 +1,80 @@
+"""From the Authorization header to an identity with the rights of now."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from registry.access.access_tokens import LEEWAY, AccessTokens
+from registry.access.directory import Directory
+from registry.access.logins import Logins
+from registry.domain.access import ANONYMOUS, Identity, Peer
+from registry.domain.errors import Unauthorized
+
+
+class Authenticator:
+    """Says who asks. `opened`: who everybody is where nobody is asked. Times in milliseconds."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        logins: Logins,
+        access_tokens: AccessTokens,
+        *,
+        opened: Identity | None,
+        upload_expiry: int,
+        now: Callable[[], int],
+    ) -> None:
+        self._directory = directory
+        self._logins = logins
+        self._access_tokens = access_tokens
+        self._opened = opened
+        self._upload_expiry = upload_expiry
+        self._now = now
+
+    async def identify(self, authorization: str | None, peer: Peer, *, for_upload: bool = False) -> Identity:
+        """Raise Unauthorized for bad credentials, Denied for a password in the clear, TooManyRequests, Unavailable.
+
+        `for_upload`: the request goes on with an upload of the same subject. Its Location replaces the token's scope
+        and outlives the token, but never the right (design, section 8).
+        """
+        if self._opened is not None:
+            return self._opened
+        await self._directory.renew()
+        if authorization is None:
+            return Identity(ANONYMOUS.name, await self._directory.anonymous())
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._bearer(value.strip(), for_upload)
+        if scheme.lower() == "basic":
+            return await self._logins.by_basic(value, peer)
+        raise Unauthorized("send the Authorization of this answer's WWW-Authenticate")
+
+    async def again(self, identity: Identity) -> Identity:
+        """The same with the rights of now, for requests that take long; raise Unauthorized when it is good no more."""
+        if self._opened is not None:
+            return identity
+        await self._directory.renew()
+        return replace(await self._now_of(identity.name, identity.credential), token=identity.token)
+
+    async def named(self, name: str) -> Identity | None:
+        """Whom a subject means now; None for one that can't log in."""
+        if self._opened is not None:
+            return self._opened
+        await self._directory.renew()
+        rights = await self._directory.rights_of(name)
+        return None if rights is None else Identity(name, rights, is_known=name != ANONYMOUS.name)
+
+    async def _bearer(self, token: str, for_upload: bool) -> Identity:
+        verified = await self._access_tokens.verify(token)
+        if verified is None:
+            raise Unauthorized("the token is not one of this registry; get another one")
+        late = self._now() - verified.expires_at
+        if late > (self._upload_expiry if for_upload else LEEWAY):
+            raise Unauthorized("the token has expired; get another one")
+        found = await self._now_of(verified.subject, verified.credential)
+        return found if for_upload else replace(found, token=verified.scope)
+
+    async def _now_of(self, subject: str, credential: str) -> Identity:
+        rights = await self._directory.rights_of(subject, credential)
+        if rights is None:
+            raise Unauthorized("the credential is good no more; log in again")
+        return Identity(subject, rights, is_known=subject != ANONYMOUS.name, credential=credential)

@@ -1,0 +1,102 @@
+"""Everything about access, put together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.access.access_tokens import AccessTokens
+from registry.access.audit import Audit
+from registry.access.authenticator import Authenticator
+from registry.access.ci import CiTokens
+from registry.access.denials import Denials
+from registry.access.directory import Directory
+from registry.access.explain import Explain
+from registry.access.grants import Grants
+from registry.access.htpasswd import Htpasswd
+from registry.access.issuers import Issuers
+from registry.access.limits import RateLimits
+from registry.access.logins import Logins
+from registry.access.passwords import Passwords
+from registry.access.robots import Robots
+from registry.access.rules import Rules
+from registry.access.signing_keys import SigningKeys
+from registry.access.token_service import TokenService
+from registry.access.users import Users
+from registry.domain.access import Identity
+from registry.metadata.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOptions:
+    """Plain values of the settings. Times in milliseconds.
+
+    `opened`: who everybody is where nobody is asked, None where everybody is. `issuer` and `service` name this
+    registry in tokens.
+    """
+
+    opened: Identity | None
+    htpasswd: Path | None
+    everything_for_file: bool
+    plain: bool
+    issuer: str
+    service: str
+    token_lifetime: int
+    upload_expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The services of access."""
+
+    authenticator: Authenticator
+    logins: Logins
+    token_service: TokenService
+    limits: RateLimits
+    denials: Denials
+    users: Users
+    robots: Robots
+    grants: Grants
+    rules: Rules
+    ci: CiTokens
+    explain: Explain
+    audit: Audit
+    htpasswd: Htpasswd | None
+    passwords: Passwords
+    issuers: Issuers
+
+    async def close(self) -> None:
+        await self.passwords.close()
+        await self.issuers.close()
+
+
+def open_access(database: Database, options: AccessOptions, limits: RateLimits, now: Callable[[], int]) -> Access:
+    """Wire the services of access. Raises Invalid when the htpasswd file can't be read."""
+    htpasswd = Htpasswd(options.htpasswd) if options.htpasswd else None
+    directory = Directory(database, now=now, htpasswd=htpasswd, everything_for_file=options.everything_for_file)
+    passwords = Passwords()
+    logins = Logins(database, directory, passwords, limits, plain=options.plain)
+    keys = SigningKeys(database, directory, now)
+    access_tokens = AccessTokens(keys, issuer=options.issuer, audience=options.service, now=now)
+    issuers = Issuers(database)
+    ci = CiTokens(database, issuers, now)
+    return Access(
+        authenticator=Authenticator(
+            directory, logins, access_tokens, opened=options.opened, upload_expiry=options.upload_expiry, now=now
+        ),
+        logins=logins,
+        token_service=TokenService(
+            database, directory, logins, ci, access_tokens, lifetime=options.token_lifetime, now=now
+        ),
+        limits=limits,
+        denials=Denials(database),
+        users=Users(database, passwords),
+        robots=Robots(database),
+        grants=Grants(database),
+        rules=Rules(database),
+        ci=ci,
+        explain=Explain(directory),
+        audit=Audit(database),
+        htpasswd=htpasswd,
+        passwords=passwords,
+        issuers=issuers,
+    )
