@@ -1,4 +1,5 @@
-"""Compare Digestry with CNCF Distribution: same machine, same disk, same load, in turn, again and again.
+"""Compare Digestry with itself where grants decide, and with CNCF Distribution: same machine, same disk, same load,
+in turn, again and again.
 
 Needs wrk and Go (`sudo make test-deps` brings wrk). Nothing else should run meanwhile.
 """
@@ -15,10 +16,10 @@ from pathlib import Path
 
 from bench.pushes import source
 from bench.report import Report, amount
-from bench.servers import ROOT, Contender, PeerMissingError, digestry, distribution, serving
+from bench.servers import ROOT, Contender, PeerMissingError, digestry, digestry_with_grants, distribution, serving
 from bench.workloads import FULL, QUICK, WORKLOADS, Load, Scale
 
-PEERS: dict[str, Callable[[], Contender]] = {"distribution": distribution}
+PEERS: dict[str, Callable[[], Contender]] = {"with-grants": digestry_with_grants, "distribution": distribution}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,17 +1,19 @@
 """Pulls whose client costs next to nothing: the bytes of a blob never leave the kernel."""
 
 import socket
+from collections.abc import Mapping
 
-from bench.pushes import PIECE, REPOSITORY, TIMEOUT_SECONDS, Content, UnexpectedAnswerError
+from bench.pushes import NO_HEADERS, PIECE, REPOSITORY, TIMEOUT_SECONDS, Content, UnexpectedAnswerError
 
 END_OF_HEAD = b"\r\n\r\n"
 
 
-def pull(host: str, content: Content) -> None:
+def pull(host: str, content: Content, headers: Mapping[str, str] = NO_HEADERS) -> None:
     """Receive a blob to its end."""
     address, port = host.split(":")
     with socket.create_connection((address, int(port)), TIMEOUT_SECONDS) as connection:
-        connection.sendall(f"GET {REPOSITORY}/blobs/{content.digest} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        fields = "".join(f"{name}: {value}\r\n" for name, value in {"Host": host, **headers}.items())
+        connection.sendall(f"GET {REPOSITORY}/blobs/{content.digest} HTTP/1.1\r\n{fields}\r\n".encode())
         received = b""
         while END_OF_HEAD not in received:
             received += _some(connection.recv(PIECE), received)

@@ -5,11 +5,12 @@ import http.client
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from tests.support.images import digest_of
@@ -20,6 +21,7 @@ PIECE = 1024 * 1024
 # What Docker's engine sends a stream in
 CHUNK = 32 * 1024
 TAIL = 32
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
 
@@ -84,10 +86,11 @@ def _memory(size: int) -> Path | None:
 
 
 class Client:
-    """One connection to a registry."""
+    """One connection to a registry; `headers` go with each request."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self._http = http.client.HTTPConnection(host, timeout=TIMEOUT_SECONDS)
+        self._headers = headers
 
     def close(self) -> None:
         self._http.close()
@@ -121,7 +124,7 @@ class Client:
         return digest
 
     def push_manifest(self, tag: str, media_type: str, payload: bytes) -> None:
-        headers = {"Content-Type": media_type}
+        headers = {"Content-Type": media_type, **self._headers}
         self._http.request("PUT", f"{REPOSITORY}/manifests/{tag}", payload, headers)
         self._expect(201)
 
@@ -131,8 +134,8 @@ class Client:
 
     def _begin(self, method: str, path: str, header: str, value: str) -> None:
         self._http.putrequest(method, path, skip_accept_encoding=True)
-        self._http.putheader(header, value)
-        self._http.putheader("Content-Type", "application/octet-stream")
+        for name, text in {header: value, "Content-Type": "application/octet-stream", **self._headers}.items():
+            self._http.putheader(name, text)
         self._http.endheaders()
 
     def _expect(self, status: int) -> str:
@@ -144,11 +147,11 @@ class Client:
         return response.headers["Location"] or ""
 
 
-def push_at_once(host: str, contents: list[Content]) -> None:
+def push_at_once(host: str, contents: list[Content], headers: Mapping[str, str] = NO_HEADERS) -> None:
     """Push each content over a connection of its own, all at the same time."""
 
     def push(content: Content) -> None:
-        with closing(Client(host)) as client:
+        with closing(Client(host, headers)) as client:
             client.push(content)
 
     with ThreadPoolExecutor(len(contents)) as pool:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.pushes import NO_HEADERS
+from registry.assembly import Registry
+from tests.support import access
 from tests.support.server import LiveServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +33,7 @@ class PeerMissingError(Exception):
 
 
 class Running(Protocol):
-    """A started registry."""
+    """A started registry. `headers` let a client in."""
 
     @property
     def host(self) -> str: ...
@@ -38,6 +41,8 @@ class Running(Protocol):
     def pid(self) -> int: ...
     @property
     def log(self) -> Path: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
     def stop(self, timeout: float = ...) -> int: ...
 
 
@@ -79,11 +84,34 @@ def digestry() -> Contender:
         f"SQLite (WAL, synchronous=FULL) and a folder, fsync before every 201; {WORKERS} workers; "
         "log at info to a file: one JSON line a request"
     )
-    return Contender("digestry", f"{importlib.metadata.version('digestry')} ({revision})", settings, _start_digestry)
+    return Contender("digestry", f"{importlib.metadata.version('digestry')} ({revision})", settings, _Digestry)
 
 
-def _start_digestry(folder: Path) -> Running:
-    return LiveServer(folder, {"REGISTRY_HTTP_WORKERS": str(WORKERS)}).start()
+def digestry_with_grants() -> Contender:
+    """The same, where everybody logs in: to say what access costs."""
+    plain = digestry()
+    settings = "the same with auth.mode=required: a bearer token with each request, 50 grants"
+    return Contender("with-grants", plain.version, settings, _DigestryWithGrants)
+
+
+class _Digestry(LiveServer):
+    headers = NO_HEADERS
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] = NO_HEADERS) -> None:
+        super().__init__(folder, {"REGISTRY_HTTP_WORKERS": str(WORKERS), **settings})
+        self.start()
+
+
+class _DigestryWithGrants(_Digestry):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, access.required(REGISTRY_AUTH_TOKEN_EXPIRY="1h"))  # noqa: S106 - a time
+        access.operate(self, _add_member)
+        self.headers = access.bearer(access.token(self, access.basic("member"), "repository:bench:pull,push"))
+
+
+async def _add_member(registry: Registry) -> None:
+    others = {f"team-{number}/**": "pull" for number in range(49)}
+    await access.add_user(registry, "member", bench="pull,push,overwrite", **others)
 
 
 # --- CNCF Distribution -----------------------------------------------------------------------------------------
@@ -129,6 +157,8 @@ def distribution() -> Contender:
 
 class Daemon:
     """A server that says in its log where it listens."""
+
+    headers = NO_HEADERS
 
     def __init__(self, command: list[str], log: Path, env: Mapping[str, str], listening: str) -> None:
         self.log = log

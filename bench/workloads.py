@@ -53,7 +53,7 @@ class Workload:
 
 def get_manifest(server: Running, load: Load) -> float:
     pushed = image("bench", layers=LAYERS)
-    with closing(Client(server.host)) as client:
+    with closing(Client(server.host, server.headers)) as client:
         for blob in pushed.blobs:
             client.push_small(blob.data)
         client.push_manifest("latest", pushed.media_type, pushed.manifest)
@@ -61,7 +61,7 @@ def get_manifest(server: Running, load: Load) -> float:
 
 
 def get_small_blob(server: Running, load: Load) -> float:
-    with closing(Client(server.host)) as client:
+    with closing(Client(server.host, server.headers)) as client:
         digest = client.push_small(bytes(SMALL))
     return _wrk(server, load, f"/blobs/{digest}")
 
@@ -76,11 +76,11 @@ def stream_large_blob(server: Running, load: Load) -> float:
 
 def get_large_blob(server: Running, load: Load) -> float:
     content = load.source.fresh(load.scale.large)
-    with closing(Client(server.host)) as client:
+    with closing(Client(server.host, server.headers)) as client:
         client.push(content)
-    pull(server.host, content)
+    pull(server.host, content, server.headers)
     started = time.perf_counter()
-    pull(server.host, content)
+    pull(server.host, content, server.headers)
     return content.size / MIB / (time.perf_counter() - started)
 
 
@@ -91,7 +91,7 @@ def memory_idle(server: Running, load: Load) -> float:
 def memory_pushing(server: Running, load: Load) -> float:
     contents = [load.source.fresh(load.scale.pushed) for _ in range(PUSHES)]
     with peak_pss(server.pid) as peak:
-        push_at_once(server.host, contents)
+        push_at_once(server.host, contents, server.headers)
     return peak.bytes / MIB
 
 
@@ -115,14 +115,14 @@ WORKLOADS: Mapping[str, Workload] = {
 
 def _wrk(server: Running, load: Load, path: str) -> float:
     url = f"http://{server.host}{REPOSITORY}{path}"
-    headers = {"Accept": ALL_MANIFESTS}
+    headers = {"Accept": ALL_MANIFESTS, **server.headers}
     requests_a_second(url, WARM_UP_SECONDS, CONNECTIONS, headers)
     return requests_a_second(url, load.scale.seconds, CONNECTIONS, headers)
 
 
 def _push(server: Running, load: Load, push: Callable[[Client, Content], None]) -> float:
     content = load.source.fresh(load.scale.large)
-    with closing(Client(server.host)) as client:
+    with closing(Client(server.host, server.headers)) as client:
         push(client, load.source.fresh(WARM_UP_BYTES))
         started = time.perf_counter()
         push(client, content)

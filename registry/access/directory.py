@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from registry.access.htpasswd import Htpasswd
-from registry.domain.grants import ALL, ANONYMOUS_SUBJECT, AUTHENTICATED, CONTENT_VERBS, Grant, Rights
+from registry.domain.grants import ACCOUNT_LIMIT, ALL, ANONYMOUS_SUBJECT, AUTHENTICATED, CONTENT_VERBS, Grant, Rights
 from registry.metadata import ci, grants, revision, robots, users
 from registry.metadata.database import Database
 from registry.metadata.robots import Robot, Secret
@@ -79,8 +79,8 @@ class Directory:
 
     @property
     def costliest(self) -> str | None:
-        """The hash that a check of an unknown name imitates, where names come from a file."""
-        return self._htpasswd.costliest if self._htpasswd else None
+        """The hash that a check of an unknown name imitates, where all names come from a file."""
+        return self._htpasswd.costliest if self._htpasswd and self._everything_for_file else None
 
     async def anonymous(self) -> Rights:
         """What everybody may do."""
@@ -88,6 +88,8 @@ class Directory:
 
     async def person(self, name: str) -> Person | None:
         """The user, in the database or else in the file; None for one who is unknown or disabled."""
+        if len(name) > ACCOUNT_LIMIT:
+            return None
         user, rights = await self._entry(f"user:{name}", lambda: self._database.read(_user, name))
         if user is not None:
             return None if user.is_disabled else Person(user.password, f"user.{user.id}.{user.version}", rights)
@@ -100,6 +102,8 @@ class Directory:
 
     async def machine(self, name: str) -> Machine | None:
         """The robot; None for one that is unknown, disabled, or whose creator is."""
+        if len(name) > ACCOUNT_LIMIT:
+            return None
         return await self._entry(f"robot:{name}", lambda: self._load_machine(name))
 
     async def _load_machine(self, name: str) -> Machine | None:

@@ -49,6 +49,7 @@ class Logins:
     async def by_password(self, name: str, password: str, peer: Peer) -> Identity:
         """The user or robot; raise what `by_basic` raises."""
         self.check_way(peer)
+        self.check_tries(name, peer)
         if name.startswith(ROBOT_USER):
             found = await self._robot(name.removeprefix(ROBOT_USER), password)
         else:
@@ -66,18 +67,25 @@ class Logins:
                 "name it in http.trustedproxies; or set auth.plainhttp where nobody listens"
             )
 
+    def check_tries(self, name: str, peer: Peer) -> None:
+        """Raise TooManyRequests when this name or this address has failed too often, whatever it sends now."""
+        self._limits.check_login(peer.address, name)
+
     async def failed(self, name: str, peer: Peer) -> None:
         """Count and record a failure. Only names that exist are recorded: others may be mistyped passwords."""
         spraying = self._limits.login_failed(peer.address, name)
         caller = Caller(ANONYMOUS, "", peer.address)
-        known = await self._directory.person(name) is not None or name.startswith(ROBOT_USER)
         with suppress(Unavailable):  # the refusal stands without its record
-            await self._database.write(
-                events.append_access, caller, "login.failed", {"user": name if known else "(unknown)"}
-            )
+            user = name if await self._is_known(name) else "(unknown)"
+            await self._database.write(events.append_access, caller, "login.failed", {"user": user})
             if spraying:
                 log.warning("too many failed logins from one address", extra={"address": peer.address})
                 await self._database.write(events.append_access, caller, "login.flood", {})
+
+    async def _is_known(self, name: str) -> bool:
+        if name.startswith(ROBOT_USER):
+            return await self._directory.machine(name.removeprefix(ROBOT_USER)) is not None
+        return await self._directory.person(name) is not None
 
     async def _user(self, name: str, password: str, peer: Peer) -> Identity | None:
         person = await self._directory.person(name)
@@ -89,7 +97,7 @@ class Logins:
                 stored,
                 truncates=person is not None and person.is_from_file,
                 like=self._directory.costliest,
-                guard=lambda: self._limits.check_login(peer.address, name),
+                guard=lambda: self.check_tries(name, peer),
             )
             if not is_right:
                 return None

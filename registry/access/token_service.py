@@ -25,6 +25,8 @@ DAY = 86_400_000
 REFRESH_LIFETIME = 30 * DAY
 # Prolonged at most this often
 REFRESH_STEP = DAY
+# As whom failed tries of jobs are counted
+_ANY_JOB = "(ci)"
 _VERBS = {"pull": Action.PULL, "push": Action.PUSH, "delete": Action.DELETE}
 
 
@@ -118,10 +120,11 @@ class TokenService:
     async def _by_ci_token(self, token: str, request: TokenRequest) -> Issued:
         """A job logs in once: with its first request that gets it something. `podman login` asks for nothing yet."""
         self._logins.check_way(request.peer)
+        self._logins.check_tries(_ANY_JOB, request.peer)
         try:
             login = await self._ci.check(token)
         except Unauthorized:
-            await self._logins.failed("(ci)", request.peer)
+            await self._logins.failed(_ANY_JOB, request.peer)
             raise
         found = await self._directory.rule(login.rule.name)
         if found is None:

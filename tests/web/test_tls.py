@@ -3,11 +3,9 @@
 import json
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from registry.config import SettingsError, load
 from registry.tls import tls_context, tls_warning
+from tests.support.certificates import Pair, make, openssl
 from tests.support.hasty import COMMAND, HASTY
 from tests.support.images import digest_of
 from tests.support.memory import open_blobs, resident
@@ -23,35 +22,6 @@ from tests.support.wire import assert_no_traceback, eventually
 
 MIB = 1024 * 1024
 BIG = bytes(range(256)) * 4096 * 24
-NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Pair:
-    certificate: Path
-    key: Path
-
-    @property
-    def flags(self) -> list[str]:
-        return [f"http.tls.certificate={self.certificate}", f"http.tls.key={self.key}"]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return {"REGISTRY_HTTP_TLS_CERTIFICATE": str(self.certificate), "REGISTRY_HTTP_TLS_KEY": str(self.key)}
-
-
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-def make(folder: Path, name: str, *options: str, kind: str = "ec") -> Pair:
-    """A self-signed certificate and its key."""
-    pair = Pair(folder / f"{name}.crt", folder / f"{name}.key")
-    sort = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ec" else [kind]
-    files = ["-keyout", str(pair.key), "-out", str(pair.certificate)]
-    protection = [] if "-passout" in options else ["-nodes"]
-    openssl("req", "-x509", "-newkey", *sort, *protection, *files, "-subj", "/CN=localhost", "-addext", NAMES, *options)
-    return pair
 
 
 def expired(folder: Path, pair: Pair) -> Pair:
