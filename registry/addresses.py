@@ -1,9 +1,12 @@
 """Which addresses are this machine's own."""
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 
+# Asked for each request
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -44,15 +44,19 @@ async def _work_forever(registry: Registry, clock: JumpWatch) -> None:
 
 
 async def work_once(registry: Registry, clock: JumpWatch) -> None:
-    """Show that this server lives, forget uploads whose time is over, copy the database once a day."""
+    """Show that this server lives, forget what has expired, seal events, copy the database once a day."""
     await registry.database.write(instances.beat, registry.instance.id)
     await registry.database.take_reserve()
     if clock.trusted():
         expired = await registry.uploads.expire() + await registry.uploads.end_refused(registry.may_push)
+        await registry.access.forget_expired()
         metrics.task_succeeded("expiry", wall_clock())
         if expired:
             log.info("%d uploads expired", expired)
         await asyncio.to_thread(_snapshot, registry)
+    while await registry.access.audit.seal():
+        pass
+    metrics.task_succeeded("seal", wall_clock())
     await asyncio.to_thread(check_log, registry.settings.database.path)
 
 

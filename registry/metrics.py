@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 
 UploadEvent = Literal["started", "finished", "cancelled", "failed", "expired"]
 StorageError = Literal["full", "failed", "missing"]
-Task = Literal["expiry", "snapshot"]
+Task = Literal["expiry", "seal", "snapshot"]
 
 _REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
 _COMMIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
@@ -79,6 +79,7 @@ class _Metrics:
             registry=own,
         )
         self.uploads = {event: uploads.labels(event) for event in get_args(UploadEvent)}
+        self.failed_logins = Counter("digestry_logins_failed", "Logins that failed.", registry=own)
         self.blobs = Counter("digestry_blobs_stored", "Blobs stored; not those that were there already.", registry=own)
         self.manifests = Counter("digestry_manifests_pushed", "Manifest pushes that succeeded.", registry=own)
         self.commits = Histogram(
@@ -195,6 +196,10 @@ def request_answered(method: str, route: str, status: int, seconds: float, recei
 
 def upload(event: UploadEvent, count: int = 1) -> None:
     _metrics.uploads[event].inc(count)
+
+
+def login_failed() -> None:
+    _metrics.failed_logins.inc()
 
 
 def blob_stored() -> None:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, import_key
 from joserfc.util import base64_to_int
@@ -112,8 +112,7 @@ class Issuers:
         if self._session is None:
             # No decompression: a bomb is just no JSON
             self._session = ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"})
-        timeout = ClientTimeout(total=FETCH_SECONDS)
-        async with self._session.get(url, allow_redirects=False, timeout=timeout) as response:
+        async with self._session.get(url, allow_redirects=False) as response:
             body = bytearray()
             if response.status == 200:
                 async for piece in response.content.iter_any():

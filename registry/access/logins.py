@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import suppress
 
+from registry import metrics
 from registry.access.directory import Directory, Machine, Person, robot_credential
 from registry.access.limits import RateLimits
 from registry.access.passwords import Passwords
@@ -73,6 +74,7 @@ class Logins:
 
     async def failed(self, name: str, peer: Peer) -> None:
         """Count and record a failure. Only names that exist are recorded: others may be mistyped passwords."""
+        metrics.login_failed()
         spraying = self._limits.login_failed(peer.address, name)
         caller = Caller(ANONYMOUS, "", peer.address)
         with suppress(Unavailable):  # the refusal stands without its record

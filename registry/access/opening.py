@@ -23,7 +23,11 @@ from registry.access.signing_keys import SigningKeys
 from registry.access.token_service import TokenService
 from registry.access.users import Users
 from registry.domain.access import Identity
+from registry.metadata import ci, tokens
 from registry.metadata.database import Database
+
+# Rows that one transaction removes
+EXPIRY_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,13 @@ class Access:
     htpasswd: Htpasswd | None
     passwords: Passwords
     issuers: Issuers
+    database: Database
+
+    async def forget_expired(self) -> None:
+        """Remove logins whose time is over: nothing is decided by their rows any more."""
+        for forget in (tokens.remove_expired_refresh, ci.remove_expired_logins):
+            while await self.database.write(forget, EXPIRY_BATCH):
+                pass
 
     async def close(self) -> None:
         await self.passwords.close()
@@ -78,14 +89,14 @@ def open_access(database: Database, options: AccessOptions, limits: RateLimits, 
     keys = SigningKeys(database, directory, now)
     access_tokens = AccessTokens(keys, issuer=options.issuer, audience=options.service, now=now)
     issuers = Issuers(database)
-    ci = CiTokens(database, issuers, now)
+    ci_tokens = CiTokens(database, issuers, now)
     return Access(
         authenticator=Authenticator(
             directory, logins, access_tokens, opened=options.opened, upload_expiry=options.upload_expiry, now=now
         ),
         logins=logins,
         token_service=TokenService(
-            database, directory, logins, ci, access_tokens, lifetime=options.token_lifetime, now=now
+            database, directory, logins, ci_tokens, access_tokens, lifetime=options.token_lifetime, now=now
         ),
         limits=limits,
         denials=Denials(database),
@@ -93,10 +104,11 @@ def open_access(database: Database, options: AccessOptions, limits: RateLimits, 
         robots=Robots(database),
         grants=Grants(database),
         rules=Rules(database),
-        ci=ci,
+        ci=ci_tokens,
         explain=Explain(directory),
         audit=Audit(database),
         htpasswd=htpasswd,
         passwords=passwords,
         issuers=issuers,
+        database=database,
     )

@@ -29,15 +29,19 @@ SHOWN = 50
 SHORT = len("sha256:") + 12
 
 
-def _moment(kind: type, tokens: Sequence[Token]) -> int:
-    """A time, or how long ago; milliseconds since the epoch."""
+class Time(int):
+    """Milliseconds since the epoch; the word that the help shows."""
+
+
+def _time(kind: type, tokens: Sequence[Token]) -> Time:
+    """A time, or how long ago."""
     text = tokens[0].value
     try:
-        return wall_clock() - values.duration(text)
+        return Time(wall_clock() - values.duration(text))
     except ValueError:
         pass
     try:
-        return parse_rfc3339(text)
+        return Time(parse_rfc3339(text))
     except ValueError as error:
         raise ValueError("expected a time with its zone, such as 2026-08-01T12:00:00Z, or how long ago: 24h") from error
 
@@ -50,11 +54,11 @@ def _anchor(kind: type, tokens: Sequence[Token]) -> Anchor:
 
 
 Since: TypeAlias = Annotated[
-    int | None,
-    Parameter(name="--since", converter=_moment, n_tokens=1, help="From this time on, RFC 3339; or so long ago: 24h."),
+    Time | None,
+    Parameter(name="--since", converter=_time, n_tokens=1, help="From this time on, RFC 3339; or so long ago: 24h."),
 ]
 Until: TypeAlias = Annotated[
-    int | None, Parameter(name="--until", converter=_moment, n_tokens=1, help="Before this time, likewise.")
+    Time | None, Parameter(name="--until", converter=_time, n_tokens=1, help="Before this time, likewise.")
 ]
 Who: TypeAlias = Annotated[str | None, Parameter(name="--identity", help="Who did it, such as user:alice.")]
 Where: TypeAlias = Annotated[str | None, Parameter(name="--repository", help="In which repository.")]
@@ -65,7 +69,11 @@ Limit: TypeAlias = Annotated[
 Kept: TypeAlias = Annotated[
     Anchor | None,
     Parameter(
-        name="--anchor", converter=_anchor, n_tokens=1, help="EVENT:HASH of a seal, kept outside of the database."
+        name="--anchor",
+        converter=_anchor,
+        n_tokens=1,
+        accepts_keys=False,
+        help="EVENT:HASH of a seal, kept outside of the database.",
     ),
 ]
 Output: TypeAlias = Annotated[Path | None, Parameter(name="--output", help="A file; without it, stdout.")]

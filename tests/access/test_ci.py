@@ -152,7 +152,8 @@ BAD: dict[str, Callable[[Issuer], str]] = {
     "a space": _text(lambda token: token + " "),
     "no ASCII": _text(lambda token: token + "\u0661"),
     "half a surrogate pair": _text(lambda token: token + "\ud800"),
-    "too long": _text(lambda token: token + "A" * TOKEN_LIMIT),
+    "too long": lambda issuer: issuer.mint(**github_claims(more="a" * TOKEN_LIMIT)),
+    "no ASCII in the header": _text(lambda token: "\ud800" + token),
     "JSON serialisation": _text(
         lambda token: json.dumps(dict(zip(("protected", "payload", "signature"), token.split("."), strict=True)))
     ),

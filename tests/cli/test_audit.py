@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -169,13 +170,15 @@ def test_an_export_that_cannot_be_written_is_told(flags: list[str], capsys: pyte
     assert capsys.readouterr().err == "digestry: [Errno 2] No such file or directory: '/absent/events'\n"
 
 
-def test_a_reader_may_have_seen_enough(flags: list[str], tmp_path: Path) -> None:
-    insert(tmp_path, ROWS * 1000, wall_clock())
-    code = "import sys; from registry.cli.audit import export; sys.exit(export(flags=sys.argv[1:]))"
-    command = [sys.executable, "-c", code, *(flag for flag in flags if flag != "--set")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as export:
-        assert export.stdout is not None and export.stderr is not None
-        export.stdout.readline()
-        export.stdout.close()
-        assert export.stderr.read() == b""
-    assert export.returncode == 1
+@pytest.mark.parametrize("command", ["list_events", "export"])
+@pytest.mark.parametrize("times", [0, 1000])
+def test_a_reader_may_have_seen_enough(flags: list[str], tmp_path: Path, command: str, times: int) -> None:
+    insert(tmp_path, ROWS * times, wall_clock())
+    code = f"import sys; from registry.cli import audit; sys.exit(audit.{command}(flags=sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, *(flag for flag in flags if flag != "--set")]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(arguments, env=buffered, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert b"Error" not in process.stderr.read()
+    assert process.returncode == 1

@@ -97,8 +97,21 @@ def test_it_is_published_on_loopback_only(service: Service) -> None:
     assert {one["HostIp"] for published in ports.values() for one in published} == {"127.0.0.1"}
 
 
-def test_the_image_itself_refuses_to_be_open_to_a_network(service: Service) -> None:
-    assert "auth.mode is open" in service.docker.refusal("run", "--rm", "digestry")
+def test_the_image_itself_asks_everybody_who_they_are(service: Service) -> None:
+    started = service.docker("run", "--detach", "--network", "none", "digestry")
+    wait_for_log(service, started, "listening on")
+    told = service.docker.run("logs", started).stderr.decode()
+    assert "First start: there is one user, admin. Log in with this password" in told
+    code = "import urllib.request as r\ntry: r.urlopen('http://127.0.0.1:5000/v2/')\nexcept OSError as e: print(e.code)"
+    assert service.docker("exec", started, "python3", "-c", code) == "401"
+    service.docker("rm", "--force", "--volumes", started)
+
+
+def wait_for_log(service: Service, container: str, text: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while text not in service.docker("logs", container):
+        assert time.monotonic() < deadline, f"it did not log {text!r}"
+        time.sleep(0.05)
 
 
 def test_health_is_asked_without_a_shell(service: Service) -> None:
@@ -146,10 +159,7 @@ def test_a_stop_while_it_still_starts_is_heard(service: Service) -> None:
     """It waits here for the lock that the running one holds."""
     options = ("--network", "none", "--volume", "digestry_data:/var/lib/digestry")
     second = service.docker("run", "--detach", "--env", "REGISTRY_AUTH_MODE=open-anywhere", *options, "digestry")
-    deadline = time.monotonic() + START_SECONDS
-    while "open-anywhere" not in service.docker("logs", second):
-        assert time.monotonic() < deadline, "it logged nothing"
-        time.sleep(0.05)
+    wait_for_log(service, second, "open-anywhere")
     service.docker("stop", second)
     assert service.docker("inspect", "--format", "{{.State.ExitCode}}", second) == "143"
 

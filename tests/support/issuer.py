@@ -56,6 +56,8 @@ class Issuer:
         self._now = now
         self.url = ""
         self.mode = Mode.GOOD
+        # Seconds before it answers with keys
+        self.delay = 0.0
         self.fetches = {DISCOVERY: 0, JWKS: 0, ELSEWHERE: 0}
         self.bytes_sent = 0
         # Published beside its keys
@@ -109,6 +111,7 @@ class Issuer:
             return web.Response(status=302, headers={"Location": self.url + ELSEWHERE})
         if self.mode in (Mode.SLOW, Mode.HUGE):
             return await self._endless(request)
+        await asyncio.sleep(self.delay)
         return web.Response(text=self._key_set(), content_type="application/json")
 
     async def elsewhere(self, request: web.Request) -> web.StreamResponse:
