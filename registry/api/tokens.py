@@ -1,7 +1,6 @@
 """The token service: GET as docker's token specification has it, POST as its OAuth2 form."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import web
@@ -11,6 +10,7 @@ from registry.access.token_service import Issued, TokenRequest
 from registry.assembly import Registry
 from registry.domain.errors import Denied, RequestInvalid, Unauthorized
 from registry.domain.scopes import parse_scopes
+from registry.domain.times import rfc3339
 from registry.web.bodies import read_form
 from registry.web.requests import peer_of, request_id
 
@@ -74,7 +74,7 @@ async def _answer(registry: Registry, issuing: Awaitable[Issued]) -> web.Respons
         "token": issued.token,
         "access_token": issued.token,
         "expires_in": issued.lifetime // 1000,
-        "issued_at": datetime.fromtimestamp(issued.issued_at // 1000, UTC).isoformat().replace("+00:00", "Z"),
+        "issued_at": rfc3339(issued.issued_at),
         "scope": " ".join(map(str, issued.granted)),
     }
     if issued.refresh_token is not None:

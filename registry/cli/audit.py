@@ -23,7 +23,6 @@ from registry.domain.audit import Anchor, Event, EventFilter, Verdict
 from registry.domain.paging import PAGE_LIMIT, PageRequest
 from registry.domain.times import parse_rfc3339, rfc3339
 
-PROGRESS_EVERY = 10_000
 SHOWN = 50
 # Of a digest, in a table
 SHORT = len("sha256:") + 12
@@ -186,5 +185,5 @@ def _print(verdict: Verdict) -> None:
 
 
 def _progress(events: int) -> None:
-    if events % PROGRESS_EVERY == 0 and sys.stderr.isatty():
-        print(f"\revents: {events}", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(f"events: {events}", end="\r", file=sys.stderr, flush=True)
