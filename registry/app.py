@@ -3,7 +3,7 @@
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from registry.api.challenges import TOKEN_PATH
+from registry.admin.dispatcher import add_admin
 from registry.api.dispatcher import Dispatcher
 from registry.api.tokens import token_by_get, token_by_post
 from registry.assembly import Registry
@@ -11,6 +11,7 @@ from registry.config import auth_mode
 from registry.domain.errors import EndpointUnknown, RegistryError, Unsupported
 from registry.web import health
 from registry.web.browsers import BrowserGuard
+from registry.web.challenges import TOKEN_PATH
 from registry.web.deadlines import Deadlines
 from registry.web.errors import error_response
 from registry.web.protocol import Runner
@@ -33,7 +34,7 @@ def make_runner(registry: Registry, *, deadlines: Deadlines = DEADLINES) -> Runn
 
 
 def make_app(registry: Registry) -> web.Application:
-    """Tokens, health, metrics, and JSON for whatever is not there."""
+    """Tokens, administration, health, metrics, and JSON for whatever is not there."""
     app = web.Application(middlewares=[_errors])
     app.on_response_prepare.append(_stamp)
     app.router.add_get("/livez", health.live)
@@ -42,6 +43,7 @@ def make_app(registry: Registry) -> web.Application:
     app.router.add_get("/metrics", scrape(registry))
     app.router.add_get(TOKEN_PATH, token_by_get(registry))
     app.router.add_post(TOKEN_PATH, token_by_post(registry))
+    add_admin(app, registry, _guard(registry))
     return app
 
 

@@ -60,7 +60,7 @@ class Issuers:
         is_due = row is None or not 0 <= row.tried < PAUSE
         if known is not None and (_is_fresh(row) or not is_due):
             return known
-        if not is_due and issuer not in self._renewals and not _is_being_asked(row):
+        if not is_due and not _is_being_asked(row):
             return None
         await self._renew(issuer)
         return _of_id(await self._database.read(ci.find_issuer, issuer), kid)
@@ -111,7 +111,11 @@ class Issuers:
     async def _get(self, url: str) -> JsonObject:
         if self._session is None:
             # No decompression: a bomb is just no JSON
-            self._session = ClientSession(auto_decompress=False, headers={"Accept-Encoding": "identity"})
+            self._session = ClientSession(
+                auto_decompress=False,
+                headers={"Accept-Encoding": "identity"},
+                trust_env=True,  # a proxy of HTTPS_PROXY
+            )
         async with self._session.get(url, allow_redirects=False) as response:
             body = bytearray()
             if response.status == 200:
@@ -135,7 +139,7 @@ def _is_fresh(row: IssuerRow | None) -> bool:
 
 
 def _is_being_asked(row: IssuerRow | None) -> bool:
-    """Whether another process may have a fetch that still runs."""
+    """Whether a fetch may still run, in this process or another one."""
     return row is not None and not row.has_answered and row.tried < FETCH_SECONDS * 1000
 
 

@@ -10,7 +10,6 @@ from aiohttp.web_request import BaseRequest
 
 from registry import metrics
 from registry.api.call import Call, decide, empty
-from registry.api.challenges import challenged
 from registry.api.routes import ENDPOINTS, METHODS, Endpoint
 from registry.api.routing import Route, Target, parse_target
 from registry.assembly import Registry
@@ -19,6 +18,7 @@ from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsuppor
 from registry.domain.names import RepositoryName
 from registry.domain.scopes import needed
 from registry.web.browsers import BrowserGuard
+from registry.web.challenges import challenged
 from registry.web.errors import break_off, error_response
 from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
 

@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from registry.access.directory import FRESH_SECONDS
 from registry.assembly import Registry, open_registry
 from registry.config import AuthSettings, DatabaseSettings, FilesystemSettings, HttpSettings, Settings, StorageSettings
 from registry.domain.access import OPERATOR, Caller
@@ -16,7 +18,7 @@ from registry.domain.grants import Grant, Pattern, parse_verbs
 from registry.metadata import grants
 from tests.support.ports import free_port
 from tests.support.server import LiveServer
-from tests.support.wire import Answer, request
+from tests.support.wire import Answer, Wire, head, request
 
 ADMIN = "admin"
 PASSWORD = "correct horse"  # of everybody here
@@ -115,3 +117,28 @@ def token(server: LiveServer, credentials: Mapping[str, str], *scopes: str) -> s
     answer = ask_token(server, credentials, *scopes)
     assert answer.status == 200, answer.story
     return str(json.loads(answer.body)["token"])
+
+
+def settle() -> None:
+    """Wait until every worker knows of the changes that were made beside it."""
+    time.sleep(FRESH_SECONDS + 0.2)
+
+
+def each_worker(server: LiveServer, stack: ExitStack) -> list[Wire]:
+    """A connection to each worker. Send on it with `Connection: keep-alive`."""
+    found: dict[int, Wire] = {}
+    while len(found) < len(server.workers):
+        wire = stack.enter_context(Wire(server))
+        wire.send(head("GET", "/livez", {"Connection": "keep-alive"})).answer()
+        found.setdefault(_worker_of(server, wire), wire)
+    return list(found.values())
+
+
+def _worker_of(server: LiveServer, wire: Wire) -> int:
+    """The process that holds the other end."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    ends = {f"socket:[{fields[9]}]" for fields in lines if fields[2].endswith(f":{wire._socket.getsockname()[1]:04X}")}
+    for pid in server.workers:
+        if ends & {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
+            return pid
+    raise AssertionError("no worker has this connection")

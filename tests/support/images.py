@@ -9,7 +9,7 @@ import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -264,8 +264,9 @@ class NotServedError(AssertionError):
         self.code = code
 
 
-def _get(address: str) -> tuple[bytes, Message]:
-    request = urllib.request.Request(address, headers={"Accept": ALL_MANIFESTS})
+def _get(address: str, authorization: str) -> tuple[bytes, Message]:
+    headers = {"Accept": ALL_MANIFESTS} | ({"Authorization": authorization} if authorization else {})
+    request = urllib.request.Request(address, headers=headers)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read(), answer.headers
@@ -280,6 +281,7 @@ class Remote:
 
     host: str
     name: str
+    authorization: str = ""
 
     def __str__(self) -> str:
         """What clients call it: host:port/name."""
@@ -290,7 +292,7 @@ class Remote:
         return {"tag": f"{self}:{tag}", "digest": f"{self}@{digest}"}[by]
 
     def below(self, name: str) -> "Remote":
-        return Remote(self.host, f"{self.name}/{name}")
+        return replace(self, name=f"{self.name}/{name}")
 
     def manifest(self, reference: str) -> Served:
         data, headers = self._get(f"manifests/{reference}")
@@ -304,4 +306,4 @@ class Remote:
         return [one["digest"] for one in json.loads(self._get(f"referrers/{digest}")[0])["manifests"]]
 
     def _get(self, path: str) -> tuple[bytes, Message]:
-        return _get(f"http://{self.host}/v2/{self.name}/{path}")
+        return _get(f"http://{self.host}/v2/{self.name}/{path}", self.authorization)

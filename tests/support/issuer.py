@@ -4,6 +4,7 @@ It serves from a thread of its own, so that a registry in this process and one i
 """
 
 import asyncio
+import gzip
 import json
 import threading
 import time
@@ -47,6 +48,7 @@ class Mode(Enum):
     EMPTY = auto()
     DUPLICATES = auto()
     NO_JSON = auto()
+    COMPRESSED = auto()
 
 
 class Issuer:
@@ -112,6 +114,8 @@ class Issuer:
         if self.mode in (Mode.SLOW, Mode.HUGE):
             return await self._endless(request)
         await asyncio.sleep(self.delay)
+        if self.mode is Mode.COMPRESSED:
+            return web.Response(body=gzip.compress(self._key_set().encode()), headers={"Content-Encoding": "gzip"})
         return web.Response(text=self._key_set(), content_type="application/json")
 
     async def elsewhere(self, request: web.Request) -> web.StreamResponse:

@@ -95,6 +95,19 @@ class Program:
         self._cwd = cwd
         self._timeout = timeout
 
+    def at_home(self, home: Path) -> "Program":
+        """The same program of somebody else, who keeps their logins in this folder."""
+        home.mkdir(exist_ok=True)
+        logins = home / "auth.json"
+        if not logins.exists():
+            logins.write_text("{}")
+        homes = {
+            "DOCKER_CONFIG": str(home),
+            "REGISTRY_AUTH_FILE": str(logins),
+            "REGCTL_CONFIG": str(home / "regctl.json"),
+        }
+        return Program(*self._command, env={**self._env, **homes}, cwd=self._cwd, timeout=self._timeout)
+
     def run(self, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run to the end, whatever it answers."""
         return subprocess.run(
@@ -117,9 +130,9 @@ class Program:
         """Run; its standard output as stripped text."""
         return self.read(*arguments, stdin=stdin).decode().strip()
 
-    def refusal(self, *arguments: object) -> str:
+    def refusal(self, *arguments: object, stdin: bytes = b"") -> str:
         """Run what must fail; all it said."""
-        done = self.run(*arguments)
+        done = self.run(*arguments, stdin=stdin)
         assert done.returncode != 0, f"should have failed: {_story(done)}"
         return (done.stdout + done.stderr).decode(errors="replace")
 

@@ -172,10 +172,6 @@ def test_pages_lead_back_through_it(site: Site, big: str) -> None:
 # Refusals
 
 
-def too_large(size: int) -> str:
-    return f"/v2/nginx/refused/manifests/{size}"
-
-
 @pytest.mark.parametrize("framing", [LENGTH, CHUNKED], ids=["length", "chunked"])
 @pytest.mark.parametrize(
     ("method", "path", "status"),
@@ -243,13 +239,10 @@ def test_what_a_client_says_of_itself_is_replaced(tmp_path: Path) -> None:
             line, *lines = upstream.recv(65536).decode().split("\r\n")
             upstream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             assert answer_on(client) == (200, b"")
-    told = [tuple(field.split(": ", 1)) for field in lines if field]
+    told = {name: value for name, _, value in (field.partition(": ") for field in lines if field)}
     assert line == f"GET {target} HTTP/1.1"
-    assert sorted(name for name, _ in told) == ["Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id"]
-    assert {"Host": proxy.host, "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}.items() <= dict(
-        told
-    ).items()
-    assert dict(told)["X-Request-Id"] != "chosen"
+    assert told.pop("X-Request-Id") != "chosen"
+    assert told == {"Host": proxy.host, "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
 
 
 def test_both_logs_name_a_request_alike_and_have_no_query(site: Site) -> None:

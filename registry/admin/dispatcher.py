@@ -1,0 +1,96 @@
+"""Every request to `/api/` goes through here: find the operation, ask whether it may, run it, tell what went wrong."""
+
+import logging
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from aiohttp import web
+
+from registry.admin.answers import Listed, json_response, problem_response
+from registry.admin.inputs import NoQuery, read_query
+from registry.admin.operation import Call, Operation
+from registry.admin.operations import ROOT, find
+from registry.assembly import Registry
+from registry.domain.access import Action, Caller, Peer
+from registry.domain.errors import Denied, RegistryError, Unauthorized
+from registry.domain.names import RepositoryName
+from registry.domain.problems import Problem
+from registry.web.browsers import BrowserGuard
+from registry.web.challenges import challenged
+from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
+
+log = logging.getLogger(__name__)
+
+SCOPE = "registry:api:*"
+
+
+def add_admin(app: web.Application, registry: Registry, guard: BrowserGuard) -> None:
+    """Serve `/api/` too."""
+    app.router.add_route("*", "/api/{path:.*}", Dispatcher(registry, guard).answer)
+
+
+class Dispatcher:
+    """Answers in JSON, refusals as problems (RFC 9457)."""
+
+    def __init__(self, registry: Registry, guard: BrowserGuard) -> None:
+        self._registry = registry
+        self._guard = guard
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        request[ROUTE] = "api"
+        try:
+            return await self._answer(request)
+        except (Problem, RegistryError) as error:
+            return problem_response(request, error)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request %s failed", request_id(request))
+            return problem_response(request, RegistryError())
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        operation, path = find(request.method, request.rel_url.raw_path)
+        if request.method not in ("GET", "HEAD"):
+            self._guard.check(request)
+        peer = peer_of(request)
+        try:
+            caller = await self._caller(request, peer)
+            return await self._run(Call(request, self._registry, operation, path, peer, caller), operation)
+        except Unauthorized as error:
+            raise challenged(self._registry, error, peer, SCOPE) from error
+
+    async def _caller(self, request: web.Request, peer: Peer) -> Caller:
+        access = self._registry.access
+        identity = await access.authenticator.identify(request.headers.get("Authorization"), peer)
+        request[IDENTITY] = identity.name
+        access.limits.check_request(peer.address, identity.name if identity.is_known else None)
+        return Caller(identity, request_id(request), peer.address)
+
+    async def _run(self, call: Call, operation: Operation) -> web.StreamResponse:
+        try:
+            await operation.needs.check(call)
+        except Denied:
+            await self._registry.access.denials.record(call.caller, RepositoryName(), Action.ADMIN)
+            raise
+        if operation.is_secret:
+            self._registry.access.logins.check_way(call.peer)
+        arguments: dict[str, Any] = dict(call.path)
+        query = read_query(call.request, operation.query or NoQuery)
+        if operation.query is not None:
+            arguments["query"] = query
+        if operation.body is not None:
+            arguments["body"] = await call.body()
+        return self._told(call, operation, await operation.handler(call, **arguments))
+
+    def _told(self, call: Call, operation: Operation, answer: Any) -> web.Response:
+        if operation.answer is None:
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
+        base = self._registry.settings.http.host + ROOT
+        headers = {}
+        if operation.location:
+            headers["Location"] = base + operation.location.format_map(msgspec.structs.asdict(answer))
+        if isinstance(answer, Listed) and answer.next is not msgspec.UNSET:
+            following = {**call.request.rel_url.query, "after": answer.next}
+            headers["Link"] = f'<{base}{operation.path}?{urlencode(following)}>; rel="next"'
+        return json_response(answer, operation.status, headers)
