@@ -134,7 +134,7 @@ class Directory:
         if kind == "ci":
             rule = await self.rule(name)
             return rule[1] if rule and (credential is None or credential.startswith(f"ci.{rule[0]}.")) else None
-        return await self.anonymous()
+        return await self.anonymous() if subject == ANONYMOUS_SUBJECT else None
 
     def has_secret(self, machine: Machine, credential: str) -> bool:
         """Whether the credential is one of a robot's secrets, and not expired."""

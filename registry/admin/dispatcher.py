@@ -27,7 +27,7 @@ SCOPE = "registry:api:*"
 
 def add_admin(app: web.Application, registry: Registry, guard: BrowserGuard) -> None:
     """Serve `/api/` too."""
-    app.router.add_route("*", "/api/{path:.*}", Dispatcher(registry, guard).answer)
+    app.router.add_route("*", r"/api/{path:[\s\S]*}", Dispatcher(registry, guard).answer)
 
 
 class Dispatcher:

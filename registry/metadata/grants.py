@@ -78,12 +78,15 @@ def has_administrator(connection: Connection) -> bool:
         or_(access_grant.c.verbs == Action.ADMIN, access_grant.c.verbs.endswith(f",{Action.ADMIN}")),
         or_(
             access_grant.c.subject == "user:" + user_account.c.name,
-            exists().where(
+            # of this very user: SQLAlchemy would look for any, since two selects stand around it
+            exists()
+            .where(
                 and_(
                     group_member.c.user_name == user_account.c.name,
                     access_grant.c.subject == "group:" + group_member.c.group_name,
                 )
-            ),
+            )
+            .correlate(user_account, access_grant),
         ),
     )
     return (

@@ -86,6 +86,11 @@ class Protocol(RequestHandler):
         self._secure = transport.get_extra_info("sslcontext") is not None
         self._head_since = self._loop.time()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._answered and not self._body.is_eof():
+            self._body.feed_eof()  # else aiohttp waits for the rest of a refused body, and a stop waits for aiohttp
+
     def drain(self) -> None:
         """End behind the request that runs, now when none does. aiohttp's own way drops the rest of its body."""
         if self._current_request is None and not self._messages:

@@ -105,7 +105,7 @@ async def test_queries(world: World, query: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["", "user", "users/", "users//password", "users/a/b", "grants/x", "grants/-1", "grants/" + "9" * 30, "v1"]
-    + [f"users/{quote(name, safe='')}" for name in ("a/b", "..", "ä", "\0", "%FF")]
+    + [f"users/{quote(name, safe='')}" for name in ("a/b", "..", "ä", "\0", "\n", "%FF")]
     + ["users/%FF", "users/%ED%A0%80"],
 )
 async def test_there_is_nothing_at_other_paths(world: World, path: str) -> None:

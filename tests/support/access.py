@@ -142,3 +142,14 @@ def _worker_of(server: LiveServer, wire: Wire) -> int:
         if ends & {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}:
             return pid
     raise AssertionError("no worker has this connection")
+
+
+def answered(server: LiveServer, method: str, path: str) -> list[int]:
+    """The statuses with which requests from real clients were answered, by the registry's own log."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if '"http.request.uri"' in line]
+    wanted = (method, path)
+    return [
+        line["http.response.status"]
+        for line in lines
+        if (line["http.request.method"], line["http.request.uri"]) == wanted
+    ]

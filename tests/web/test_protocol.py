@@ -147,3 +147,19 @@ async def test_a_drain_ends_answers_that_nobody_reads(tmp_path: Path, size: int)
                 await runner.drain(0.1)
             assert done.is_set()
     assert complaints == []
+
+
+async def test_who_left_after_a_refusal_holds_nobody_up() -> None:
+    """The rest of the body was still to come; a stop would wait for it."""
+
+    async def refuse(request: BaseRequest) -> web.StreamResponse:
+        return web.Response(status=403)
+
+    async with serving(refuse) as (runner, host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"PUT /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 403")
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(SHORT.linger / 2):
+            await runner.drain(SHORT.linger)

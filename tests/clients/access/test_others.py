@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.access import PASSWORD
+from tests.support.access import PASSWORD, answered
 from tests.support.images import Image, Remote, image, write_layout
 from tests.support.issuer import Issuer, github_claims
+from tests.support.server import LiveServer
 from tests.support.tools import Program
 
 WITH_TOKENS = pytest.mark.parametrize("live_server", ["bearer"], indirect=True)
@@ -169,26 +170,33 @@ def test_a_ci_job_attaches_once_with_oras(
 # --- regctl ----------------------------------------------------------------------------------------------------------
 
 
-def test_regctl_copies_there_and_mounts(regctl: Program, remote: Remote, tmp_path: Path) -> None:
+def test_regctl_copies_there_and_mounts(
+    regctl: Program, live_server: LiveServer, remote: Remote, tmp_path: Path
+) -> None:
     pusher, pushed = regctl_of(regctl, tmp_path, remote.host, "pusher"), image(str(remote))
     pusher("image", "copy", f"ocidir://{write_layout(tmp_path / 'layout', pushed)}:v1", f"{remote}:v1")
     pusher("image", "copy", f"{remote}:v1", f"{remote}/copy:v1")
-    assert remote.below("copy").manifest("v1").digest == pushed.digest
+    copy = remote.below("copy")
+    assert copy.manifest("v1").digest == pushed.digest
+    assert answered(live_server, "POST", f"/v2/{copy.name}/blobs/uploads/") == [201] * 3
     reader = regctl_of(regctl, tmp_path, remote.host, "reader")
     assert reader("image", "digest", f"{remote}:v1") == pushed.digest
     assert reader("tag", "ls", remote) == "v1"
 
 
 def test_regctl_mounts_nothing_that_it_may_not_read(
-    regctl: Program, remote: Remote, elsewhere: Remote, tmp_path: Path
+    regctl: Program, live_server: LiveServer, remote: Remote, elsewhere: Remote, tmp_path: Path
 ) -> None:
-    """It tries a mount from anywhere before each upload."""
+    """It tries to mount from anywhere before it uploads."""
     owner, neighbour = (regctl_of(regctl, tmp_path, remote.host, name) for name in ("owner", "neighbour"))
     pushed = image(str(remote))
     layout = f"ocidir://{write_layout(tmp_path / 'layout', pushed)}:v1"
     owner("image", "copy", layout, f"{remote}:v1")
     neighbour("image", "copy", layout, f"{elsewhere}:v1")
     assert elsewhere.manifest("v1").digest == pushed.digest
+    statuses = answered(live_server, "POST", f"/v2/{elsewhere.name}/blobs/uploads/")
+    assert statuses.count(202) == 3
+    assert 201 not in statuses
 
 
 def test_regctl_tells_refusals(regctl: Program, remote: Remote, tmp_path: Path) -> None:
