@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -34,21 +34,22 @@ class Site:
     server: LiveServer
 
 
-def registry_behind(proxy: Proxy, folder: Path) -> LiveServer:
+@contextmanager
+def registry_behind(proxy: Proxy, folder: Path) -> Iterator[LiveServer]:
     settings = {"REGISTRY_AUTH_MODE": "open", "REGISTRY_HTTP_WORKERS": "2"}
-    return LiveServer(folder, {**settings, **proxy.variables}).start()
+    server = LiveServer(folder, {**settings, **proxy.variables}).start()
+    try:
+        yield server
+        assert_no_traceback(server)
+    finally:
+        assert server.stop() == 0
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    with nginx_before(free_port(), folder / "nginx") as proxy:
-        server = registry_behind(proxy, folder / "server")
-        try:
-            yield Site(proxy, server)
-            assert_no_traceback(server)
-        finally:
-            assert server.stop() == 0
+    with nginx_before(free_port(), folder / "nginx") as proxy, registry_behind(proxy, folder / "server") as server:
+        yield Site(proxy, server)
 
 
 @pytest.fixture(scope="module")
@@ -283,10 +284,9 @@ def test_plain_http_is_refused(site: Site) -> None:
 def test_a_registry_that_comes_back_is_found_at_once(tmp_path: Path) -> None:
     with nginx_before(free_port(), tmp_path / "nginx") as proxy:
         assert call(proxy, "GET", "/v2/").status == 502
-        server = registry_behind(proxy, tmp_path / "server")
-        assert call(proxy, "GET", "/v2/").status == 200
-        server.kill()
-        assert call(proxy, "GET", "/v2/").status == 502
-        server.start()
-        assert call(proxy, "GET", "/v2/").status == 200
-        assert server.stop() == 0
+        with registry_behind(proxy, tmp_path / "server") as server:
+            assert call(proxy, "GET", "/v2/").status == 200
+            server.kill()
+            assert call(proxy, "GET", "/v2/").status == 502
+            server.start()
+            assert call(proxy, "GET", "/v2/").status == 200

@@ -292,7 +292,7 @@ def _ask(wire: Wire, data: bytes) -> int:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a05_what_ended_is_refused_by_every_worker_soon_and_for_good(ended: Ended, case: Case) -> None:
-    assert ended.seconds[case.name] < SECONDS
+    assert ended.seconds.get(case.name, 2 * SECONDS) < SECONDS
     for way, data in case.requests.items():
         connections = CONNECTIONS if way == "bearer" else 4
         assert asked(ended.server, data, connections) == [{_refused(case, way)}] * WORKERS, way
