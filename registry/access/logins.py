@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 from registry import metrics
+from registry.access.ci_token import looks_like_ci
 from registry.access.directory import Directory, Machine, Person, robot_credential
 from registry.access.limits import RateLimits
 from registry.access.passwords import Passwords
@@ -51,6 +52,8 @@ class Logins:
         """The user or robot; raise what `by_basic` raises."""
         self.check_way(peer)
         self.check_tries(name, peer)
+        if looks_like_ci(password):
+            raise Unauthorized("a CI token logs in once, at the token service; that takes http.host in the settings")
         if name.startswith(ROBOT_USER):
             found = await self._robot(name.removeprefix(ROBOT_USER), password)
         else:

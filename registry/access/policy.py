@@ -67,14 +67,14 @@ class Policy:
 def _connect(identity: Identity, action: Action) -> RegistryError | None:
     """For what names no repository. Whoever has shown who they are is let in; anonymous ones with a token, if there
     is anything for them.
+
+    Without either they are asked first, although there may be something: clients that wait to be asked for the login
+    they were given would never see more than that.
     """
-    is_let_in = identity.is_known or identity.rights.anywhere(Action.PULL)
     token = identity.token
-    if action is Action.CONNECT:
-        return None if is_let_in and (identity.is_known or token is not None) else Unauthorized()
-    if token is not None and not token.covers(action, ""):
-        return Unauthorized()
-    return None if is_let_in else Unauthorized()
+    is_let_in = identity.is_known or (token is not None and identity.rights.anywhere(Action.PULL))
+    is_for_this = token is None or action is Action.CONNECT or token.covers(action, "")
+    return None if is_let_in and is_for_this else Unauthorized()
 
 
 def _verb(identity: Identity, action: Action, repository: RepositoryName) -> RegistryError | None:

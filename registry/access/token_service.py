@@ -44,6 +44,7 @@ class TokenRequest:
 class Issued:
     """Times in milliseconds."""
 
+    subject: str
     token: str
     refresh_token: str | None
     issued_at: int
@@ -158,7 +159,7 @@ class TokenService:
         token = await self._access_tokens.mint(identity.name, identity.credential, granted, refused, lifetime)
         if len(token) > TOKEN_LIMIT:
             raise RequestInvalid("a token for all these scopes would be too long; ask for fewer")
-        return Issued(token, refresh, self._now(), lifetime, granted)
+        return Issued(identity.name, token, refresh, self._now(), lifetime, granted)
 
 
 def _all(scope: Scope) -> frozenset[str]:

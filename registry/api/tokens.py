@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from aiohttp import web
-from multidict import MultiMapping
 
 from registry.access.token_service import Issued, TokenRequest
 from registry.assembly import Registry
@@ -12,7 +11,7 @@ from registry.domain.errors import Denied, RequestInvalid, Unauthorized
 from registry.domain.scopes import parse_scopes
 from registry.domain.times import rfc3339
 from registry.web.bodies import read_form
-from registry.web.requests import peer_of, request_id
+from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
 
 FORM_LIMIT = 64 * 1024
 _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
@@ -26,7 +25,7 @@ def token_by_get(registry: Registry) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         wanted = _request(registry, request, request.query.getall("scope", ()), request.query)
         return await _answer(
-            registry, registry.access.token_service.by_basic(request.headers.get("Authorization"), wanted)
+            registry, request, registry.access.token_service.by_basic(request.headers.get("Authorization"), wanted)
         )
 
     return answer
@@ -38,7 +37,7 @@ def token_by_post(registry: Registry) -> Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         form = await read_form(request, FORM_LIMIT)
         wanted = _request(registry, request, form.get("scope", ()), {name: values[0] for name, values in form.items()})
-        return await _answer(registry, _by_form(registry, form, wanted))
+        return await _answer(registry, request, _by_form(registry, form, wanted))
 
     return answer
 
@@ -54,7 +53,7 @@ def _by_form(registry: Registry, form: Mapping[str, Sequence[str]], wanted: Toke
 
 
 def _request(
-    registry: Registry, request: web.Request, scopes: Sequence[str], fields: Mapping[str, str] | MultiMapping[str]
+    registry: Registry, request: web.Request, scopes: Sequence[str], fields: Mapping[str, str]
 ) -> TokenRequest:
     peer = peer_of(request)
     if registry.settings.http.host.startswith("https:") and not peer.is_private:
@@ -63,13 +62,15 @@ def _request(
     return TokenRequest(parse_scopes(scopes), is_offline, peer, request_id(request))
 
 
-async def _answer(registry: Registry, issuing: Awaitable[Issued]) -> web.Response:
+async def _answer(registry: Registry, request: web.Request, issuing: Awaitable[Issued]) -> web.Response:
+    request[ROUTE] = "token"
     try:
         issued = await issuing
     except Unauthorized as error:
         # A Bearer challenge would lead back here
         error.headers = {"WWW-Authenticate": f'Basic realm="{registry.settings.auth.htpasswd.realm}"'}
         raise
+    request[IDENTITY] = issued.subject
     body = {
         "token": issued.token,
         "access_token": issued.token,
