@@ -9,6 +9,9 @@ from registry.access.logins import Logins
 from registry.domain.access import ANONYMOUS, Identity, Peer
 from registry.domain.errors import Unauthorized
 
+# Headers, each of at most 24 KiB
+RECENT_LIMIT = 1000
+
 
 class Authenticator:
     """Says who asks. `opened`: who everybody is where nobody is asked. Times in milliseconds."""
@@ -27,8 +30,15 @@ class Authenticator:
         self._logins = logins
         self._access_tokens = access_tokens
         self._opened = opened
+        self._recent: dict[str | None, Identity] = {}
         self._upload_expiry = upload_expiry
         self._now = now
+
+    def recall(self, authorization: str | None, *, for_upload: bool) -> Identity | None:
+        """What `identify` has said in this second; None when it must be asked. Passwords are not kept for this."""
+        if self._opened is not None:
+            return self._opened
+        return self._recent.get(authorization) if self._directory.is_fresh() and not for_upload else None
 
     async def identify(self, authorization: str | None, peer: Peer, *, for_upload: bool = False) -> Identity:
         """Raise Unauthorized for bad credentials, Denied for a password in the clear, TooManyRequests, Unavailable.
@@ -38,12 +48,19 @@ class Authenticator:
         """
         if self._opened is not None:
             return self._opened
+        if not self._directory.is_fresh() or len(self._recent) > RECENT_LIMIT:
+            self._recent.clear()
         await self._directory.renew()
         if authorization is None:
-            return Identity(ANONYMOUS.name, await self._directory.anonymous())
+            found = Identity(ANONYMOUS.name, await self._directory.anonymous())
+            self._recent[None] = found
+            return found
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer":
-            return await self._bearer(value.strip(), for_upload)
+            found = await self._bearer(value.strip(), for_upload)
+            if not for_upload:
+                self._recent[authorization] = found
+            return found
         if scheme.lower() == "basic":
             return await self._logins.by_basic(value, peer)
         raise Unauthorized("send the Authorization of this answer's WWW-Authenticate")

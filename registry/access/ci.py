@@ -1,4 +1,4 @@
-"""CI without secrets: a job's identity token is the password of one login."""
+"""CI without secrets: a job's identity token is the password of one login, or of one command where its rule says so."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ __all__ = ["CiTokens", "Examined", "Login", "looks_like_ci"]
 # What an event tells of a job
 FACTS = ("sub", "repository", "ref", "run_id", "actor", "project_path", "pipeline_id", "user_login")
 _REFUSED = "this CI token is not accepted; `digestry ci test` tells which claim of which rule it fails"
+_USED = "this CI token was used before; a job asks for a new one for each login"
+_REUSE = "podman, buildah and containerd use one several times, which `digestry ci add --reuse 10s` allows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,18 @@ class CiTokens:
                 return _login(rule, parsed, now)
         raise Unauthorized(_REFUSED)
 
-    async def use(self, login: Login) -> None:
-        """Use the token up; raise Unauthorized when it was used before, by whichever process."""
-        if not await self._database.write(ci.use_jti, login.issuer, login.jti, login.void_at):
-            raise Unauthorized("this CI token was used before; a job asks for a new one for each login")
+    async def use(self, login: Login, address: str | None) -> bool:
+        """Use the token, once more where its rule lets it: then return False; raise Unauthorized.
+
+        None for an address: nobody may use it again.
+        """
+        before = await self._database.write(ci.use_jti, login.issuer, login.jti, login.void_at, address)
+        _check_reuse(login.rule, before, address)
+        return before is None
+
+    async def check_use(self, login: Login, address: str) -> None:
+        """Raise Unauthorized when the token can't be used from there any more; uses nothing up."""
+        _check_reuse(login.rule, await self._database.read(ci.find_use, login.issuer, login.jti), address)
 
     async def explain(self, token: str) -> list[Examined]:
         """What every rule finds in a token, by name of rule; uses nothing up."""
@@ -103,8 +113,16 @@ class CiTokens:
         return Check("signature", passed=token.is_signed_by(keys), detail=detail)
 
     async def _unused(self, token: CiToken) -> Check:
-        used = await self._database.read(ci.is_used, token.issuer, str(token.claims.get("jti")))
-        return Check("single use", passed=not used, detail="a token logs in once" if used else "not used so far")
+        use = await self._database.read(ci.find_use, token.issuer, str(token.claims.get("jti")))
+        return Check("single use", passed=use is None, detail="used before" if use else "not used so far")
+
+
+def _check_reuse(rule: Rule, before: ci.Use | None, address: str | None) -> None:
+    if before is None:
+        return
+    in_time = 0 <= before.age < rule.reuse
+    if not in_time or address is None or address != before.address:
+        raise Unauthorized(_USED if rule.reuse else f"{_USED}; {_REUSE}")
 
 
 def _login(rule: Rule, token: CiToken, now: int) -> Login:

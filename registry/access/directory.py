@@ -66,6 +66,10 @@ class Directory:
         self._checked_at = -FRESH_SECONDS
         self.revision = 0
 
+    def is_fresh(self) -> bool:
+        """Whether nothing known is older than a second."""
+        return time.monotonic() - self._checked_at < FRESH_SECONDS
+
     async def renew(self) -> None:
         """Forget what has changed. Raises Unavailable when nobody can tell: then nothing is decided."""
         began = time.monotonic()

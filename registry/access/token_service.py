@@ -119,7 +119,7 @@ class TokenService:
         return await self._issue(identity, request, self._lifetime, refresh)
 
     async def _by_ci_token(self, token: str, request: TokenRequest) -> Issued:
-        """A job logs in once: with its first request that gets it something. `podman login` asks for nothing yet."""
+        """A job logs in with its first request that gets it something. `podman login` asks for nothing yet."""
         self._logins.check_way(request.peer)
         self._logins.check_tries(_ANY_JOB, request.peer)
         try:
@@ -133,8 +133,10 @@ class TokenService:
         rule_id, rights = found
         identity = Identity(f"ci:{login.rule.name}", rights, is_known=True, credential=f"ci.{rule_id}.{login.jti}")
         if not request.scopes and not request.is_offline:
+            await self._ci.check_use(login, request.peer.address)
             return await self._issue(identity, request, self._lifetime)
-        await self._ci.use(login)
+        # whoever keeps a refresh token needs no second use
+        is_first = await self._ci.use(login, None if request.is_offline else request.peer.address)
         refresh = await self._log_in(identity, request, login.rule.lifetime, _facts(login))
         return await self._issue(identity, request, login.rule.lifetime, refresh)
 

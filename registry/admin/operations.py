@@ -66,7 +66,7 @@ OPERATIONS = (
 def find(method: str, target: str) -> tuple[Operation, dict[str, str]]:
     """The operation for a path as it was sent, and the values in the path; raise Missing, or Unsupported with Allow."""
     found = {}
-    if target.startswith(ROOT) and target.isascii():
+    if target.startswith(ROOT):
         segments = target.removeprefix(ROOT).split("/")
         found = {operation.method: operation for operation in OPERATIONS if _fits(operation, segments)}
     if not found:

@@ -31,12 +31,13 @@ class CiRule(Struct, frozen=True, kw_only=True):
     audience: str
     claims: dict[str, list[str]]
     lifetime: str
+    reuse: str | None
     created_by: str
     created_at: Time
 
 
 class NewRule(Input, frozen=True, kw_only=True):
-    """Without an issuer it is the provider's own."""
+    """Without an issuer it is the provider's own. `reuse`: for how long a token may be used again, from one address."""
 
     name: Name
     provider: Provider
@@ -44,6 +45,7 @@ class NewRule(Input, frozen=True, kw_only=True):
     claims: Claims
     issuer: Text | UnsetType = UNSET
     lifetime: Duration = "15m"
+    reuse: Duration | None = None
 
 
 async def list_rules(call: Call, query: PageQuery) -> Listed[CiRule]:
@@ -61,6 +63,7 @@ async def add_rule(call: Call, body: NewRule) -> CiRule:
         created_by=call.identity.name,
         issuer="" if body.issuer is UNSET else body.issuer,
         lifetime=milliseconds("lifetime", body.lifetime),
+        reuse=0 if body.reuse is None else milliseconds("reuse", body.reuse),
     )
     await call.registry.access.rules.add(rule, call.caller)
     return await get_rule(call, rule.name)
@@ -84,6 +87,7 @@ def _shown(rule: Rule) -> CiRule:
         audience=rule.audience,
         claims={claim: list(values) for claim, values in rule.claims.items()},
         lifetime=written_duration(rule.lifetime),
+        reuse=written_duration(rule.reuse) if rule.reuse else None,
         created_by=rule.created_by,
         created_at=rfc3339(rule.created_at),
     )

@@ -13,14 +13,14 @@ from registry.api.call import Call, decide, empty
 from registry.api.routes import ENDPOINTS, METHODS, Endpoint
 from registry.api.routing import Route, Target, parse_target
 from registry.assembly import Registry
-from registry.domain.access import Caller, Identity, Peer
+from registry.domain.access import ANYBODY, Caller, Identity
 from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsupported
 from registry.domain.names import RepositoryName
 from registry.domain.scopes import needed
 from registry.web.browsers import BrowserGuard
 from registry.web.challenges import challenged
 from registry.web.errors import break_off, error_response
-from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
+from registry.web.requests import IDENTITY, ROUTE, client_address, peer_of, request_id
 
 log = logging.getLogger(__name__)
 
@@ -59,42 +59,36 @@ class Dispatcher:
             self._guard.check(request)
         named = target.route not in _WITHOUT_REPOSITORY
         repository = RepositoryName.parse(target.name) if named else RepositoryName()
-        peer = peer_of(request)
+        access, authorization = self._registry.access, request.headers.get("Authorization")
         try:
-            identity = await self._identify(request, endpoint, peer)
-            call = self._call(
-                request, endpoint, target, repository, Caller(identity, request_id(request), peer.address)
-            )
-            return await self._run(call, endpoint)
-        except Unauthorized as error:
-            raise challenged(
-                self._registry, error, peer, error.scopes or needed(endpoint.action, repository)
-            ) from error
-
-    async def _identify(self, request: BaseRequest, endpoint: Endpoint, peer: Peer) -> Identity:
-        access = self._registry.access
-        authorization = request.headers.get("Authorization")
-        identity = await access.authenticator.identify(authorization, peer, for_upload=endpoint.is_located)
-        request[IDENTITY] = identity.name
-        access.limits.check_request(peer.address, identity.name if identity.is_known else None)
-        return identity
-
-    async def _run(self, call: Call, endpoint: Endpoint) -> web.StreamResponse:
-        try:
+            identity = access.authenticator.recall(authorization, for_upload=endpoint.is_located)
+            if identity is None:
+                identity = await access.authenticator.identify(
+                    authorization, peer_of(request), for_upload=endpoint.is_located
+                )
+            call = self._call(request, endpoint, target, repository, identity)
             decide(call, endpoint.action)
             return await endpoint.handler(call)
+        except Unauthorized as error:
+            scopes = error.scopes or needed(endpoint.action, repository)
+            raise challenged(self._registry, error, peer_of(request), scopes) from error
         except Denied as error:
-            if error.status == Denied.status:  # not the failed condition of a client that may
-                await self._registry.access.denials.record(call.caller, call.repository, endpoint.action)
+            if identity is not None and error.status == Denied.status:  # not a failed condition
+                await access.denials.record(call.caller, repository, endpoint.action)
             raise
 
     def _call(
-        self, request: BaseRequest, endpoint: Endpoint, target: Target, repository: RepositoryName, caller: Caller
+        self, request: BaseRequest, endpoint: Endpoint, target: Target, repository: RepositoryName, identity: Identity
     ) -> Call:
+        """Raise TooManyRequests, or what is wrong with the reference."""
+        address = client_address(request)
+        if identity is not ANYBODY:
+            request[IDENTITY] = identity.name
+        self._registry.access.limits.check_request(address, identity.name if identity.is_known else None)
         return Call(
             request=request,
             registry=self._registry,
-            caller=caller,
+            caller=Caller(identity, request_id(request), address),
             repository=repository,
             reference=endpoint.reference(target.argument) if endpoint.reference else None,
             upload_id=target.argument,

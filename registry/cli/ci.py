@@ -49,6 +49,7 @@ echo "$TOKEN" | docker login -u oidc --password-stdin {address}""",
 
 
 USUAL_LIFETIME = Duration(LIFETIME)
+NEVER = Duration(0)
 
 Name: TypeAlias = Annotated[str, Parameter(help="The rule's name, such as deploy; its jobs are ci:NAME.")]
 Provider: TypeAlias = Annotated[
@@ -72,6 +73,16 @@ Audience: TypeAlias = Annotated[
 Lifetime: TypeAlias = Annotated[
     Duration, DURATION, Parameter(name="--lifetime", help="How long a login lasts: 1m to 12h.")
 ]
+Reuse: TypeAlias = Annotated[
+    Duration,
+    DURATION,
+    Parameter(
+        name="--reuse",
+        show_default=False,
+        help="How long after its first use a token may be used again, from the same address: up to 1m. "
+        "podman, buildah and containerd need 10s, for one command; otherwise each token is good for one login.",
+    ),
+]
 TokenFile: TypeAlias = Annotated[
     Path, Parameter(allow_leading_hyphen=True, help="A file with a token, or `-` for stdin. The token is not shown.")
 ]
@@ -87,6 +98,7 @@ class Jobs:
     issuer: Issuer = ""
     audience: Audience = ""
     lifetime: Lifetime = USUAL_LIFETIME
+    reuse: Reuse = NEVER
 
 
 def add(name: Name, /, *, jobs: Jobs, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
@@ -101,6 +113,7 @@ def add(name: Name, /, *, jobs: Jobs, config: ConfigFile = None, flags: Flags = 
             created_by=OPERATOR.name,
             issuer=jobs.issuer,
             lifetime=jobs.lifetime,
+            reuse=jobs.reuse,
         )
         await registry.access.rules.add(wanted, OPERATING)
         rule = await registry.access.rules.get(name)
@@ -123,8 +136,8 @@ def list_rules(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson 
         if as_json:
             print(json.dumps([_told(rule) for rule in rules], indent=2))
         else:
-            rows = [[rule.name, rule.provider, rule.issuer, rule.audience, _in_words(rule)] for rule in rules]
-            print_table(["name", "provider", "issuer", "audience", "claims"], rows)
+            rows = [_row(rule) for rule in rules]
+            print_table(["name", "provider", "issuer", "audience", "reuse", "claims"], rows)
 
     return run_on(config, flags, show, as_json=as_json)
 
@@ -208,14 +221,23 @@ def _told(rule: Rule) -> dict[str, Any]:
         "audience": rule.audience,
         "claims": {claim: list(values) for claim, values in rule.claims.items()},
         "lifetime": written_duration(rule.lifetime),
+        "reuse": written_duration(rule.reuse) if rule.reuse else None,
         "created_by": rule.created_by,
         "created_at": rfc3339(rule.created_at),
     }
 
 
+def _row(rule: Rule) -> list[str]:
+    return [rule.name, rule.provider, rule.issuer, rule.audience, _reuse(rule), _in_words(rule)]
+
+
 def _rows(rule: Rule) -> list[list[str]]:
-    plain = {**_told(rule), "claims": _in_words(rule)}
+    plain = {**_told(rule), "claims": _in_words(rule), "reuse": _reuse(rule)}
     return [[key.replace("_", " "), value] for key, value in plain.items() if key != "name"]
+
+
+def _reuse(rule: Rule) -> str:
+    return written_duration(rule.reuse) if rule.reuse else "never"
 
 
 def _in_words(rule: Rule) -> str:

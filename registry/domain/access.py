@@ -1,7 +1,7 @@
 """Who asks, and for what: the words of every access decision."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from registry.domain.action import VERBS, Action
@@ -33,7 +33,7 @@ class Identity:
     """
 
     name: str
-    rights: Rights = field(default=NO_RIGHTS, compare=False)
+    rights: Rights = NO_RIGHTS
     is_known: bool = False
     credential: str = ""
     token: TokenScope | None = None

@@ -15,6 +15,7 @@ from registry.domain.problems import Invalid
 MINUTE = 60_000
 LIFETIME = 15 * MINUTE
 LONGEST_LIFETIME = 12 * 60 * MINUTE
+LONGEST_REUSE = MINUTE
 # Characters of an issuer, an audience, a claim's name or its value
 TEXT_LIMIT = 255
 # Claims of a rule, and values of one
@@ -62,7 +63,8 @@ PROVIDERS = {
 class Rule:
     """`claims`: the values that each may have; one that ends in * is a prefix. Times in milliseconds.
 
-    Its logins are the subject `ci:<name>`, each for `lifetime`.
+    Its logins are the subject `ci:<name>`, each for `lifetime`. `reuse`: for how long after its first use a token is
+    good for more, from the same address; 0: for one use only.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Rule:
     audience: str
     claims: Mapping[str, tuple[str, ...]]
     lifetime: int
+    reuse: int
     created_by: str
     created_at: int = 0
     id: int = 0
@@ -85,6 +88,7 @@ def parse_rule(
     created_by: str,
     issuer: str = "",
     lifetime: int = LIFETIME,
+    reuse: int = 0,
 ) -> Rule:
     """A rule as it may be stored; raise Invalid. Without an issuer it is the provider's own."""
     known = PROVIDERS.get(provider)
@@ -97,10 +101,12 @@ def parse_rule(
         raise Invalid("an audience is the text that jobs ask for, such as https://registry.example.com")
     if not MINUTE <= lifetime <= LONGEST_LIFETIME:
         raise Invalid("a login lasts 1 minute to 12 hours")
+    if not 0 <= reuse <= LONGEST_REUSE:
+        raise Invalid("a token is used again within 1 minute at most")
     for problem in _problems(known, claims):
         raise Invalid(problem)
     allowed = {claim: tuple(values) for claim, values in claims.items()}
-    return Rule(parse_account(name), provider, issuer, audience, allowed, lifetime, created_by)
+    return Rule(parse_account(name), provider, issuer, audience, allowed, lifetime, reuse, created_by)
 
 
 def is_issuer(text: str) -> bool:

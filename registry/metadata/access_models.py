@@ -100,6 +100,8 @@ ci_rule = Table(
     Column("claims", Text, nullable=False),
     # how long a login lasts
     Column("lifetime", BigInteger, nullable=False),
+    # how long after its first use a token may be used again
+    Column("reuse", BigInteger, nullable=False),
     Column("created_at", TIME, nullable=False),
     Column("created_by", EXACT_TEXT, nullable=False),
     CheckConstraint("provider IN ('github', 'gitlab', 'generic')", name="ci_rule_provider"),
@@ -118,12 +120,15 @@ ci_issuer = Table(
     sqlite_with_rowid=False,
 )
 
-# Tokens of CI jobs that were used: each logs in once
+# Tokens of CI jobs that were used
 ci_login = Table(
     "ci_login",
     metadata,
     Column("issuer", EXACT_TEXT, primary_key=True),
     Column("jti", EXACT_TEXT, primary_key=True),
+    Column("used_at", TIME, nullable=False),
+    # from where it may be used again, if its rule lets it
+    Column("address", EXACT_TEXT),
     Column("expires_at", TIME, nullable=False),
     Index("ci_login_expiry", "expires_at"),
     sqlite_with_rowid=False,

@@ -23,6 +23,7 @@ def _rule(row: Row[tuple[object, ...]]) -> Rule:
         audience=row.audience,
         claims={claim: tuple(values) for claim, values in json.loads(row.claims).items()},
         lifetime=row.lifetime,
+        reuse=row.reuse,
         created_by=row.created_by,
         created_at=row.created_at,
         id=row.id,
@@ -60,6 +61,7 @@ def insert_rule(connection: Connection, rule: Rule) -> int:
         audience=rule.audience,
         claims=json.dumps(rule.claims, ensure_ascii=False, separators=(",", ":")),
         lifetime=rule.lifetime,
+        reuse=rule.reuse,
         created_at=now(),
         created_by=rule.created_by,
     )
@@ -121,15 +123,25 @@ def put_keys(connection: Connection, issuer: str, keys: str) -> None:
 # --- used tokens -----------------------------------------------------------------------------------------------------
 
 
-def use_jti(connection: Connection, issuer: str, jti: str, expires_at: int) -> bool:
-    """Note that a token was used, until it is void by itself; False when it was used before."""
-    made = upsert(ci_login).values(issuer=issuer, jti=jti, expires_at=expires_at).on_conflict_do_nothing()
-    return connection.execute(made).rowcount == 1
+@dataclass(frozen=True, slots=True)
+class Use:
+    """The first use of a token, `age` milliseconds ago; `address`: from where it may be used again."""
+
+    age: int
+    address: str | None
 
 
-def is_used(connection: Connection, issuer: str, jti: str) -> bool:
-    found = select(ci_login.c.jti).where(ci_login.c.issuer == issuer, ci_login.c.jti == jti)
-    return connection.scalar(found) is not None
+def use_jti(connection: Connection, issuer: str, jti: str, expires_at: int, address: str | None) -> Use | None:
+    """Note that a token was used, until it is void by itself; return the use before, which stays."""
+    used = {"issuer": issuer, "jti": jti, "used_at": now(), "address": address, "expires_at": expires_at}
+    is_first = connection.execute(upsert(ci_login).values(used).on_conflict_do_nothing()).rowcount == 1
+    return None if is_first else find_use(connection, issuer, jti)
+
+
+def find_use(connection: Connection, issuer: str, jti: str) -> Use | None:
+    found = select(now() - ci_login.c.used_at, ci_login.c.address)
+    row = connection.execute(found.where(ci_login.c.issuer == issuer, ci_login.c.jti == jti)).one_or_none()
+    return Use(*row) if row else None
 
 
 @on_full_disk

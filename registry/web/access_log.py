@@ -29,20 +29,19 @@ class AccessLog(AbstractAccessLogger):
         metrics.request_answered(request.method, route, response.status, time, received, sent)
         if UNPARSED in request or not self.logger.isEnabledFor(logging.INFO):
             return
-        self.logger.info(
-            "request",
-            extra={
-                "http.request.id": request_id(request),
-                "http.request.method": request.method,
-                "http.request.uri": _plain(path),
-                "http.request.remoteaddr": client_address(request),
-                "auth.user.name": request.get(IDENTITY, ""),
-                "http.request.useragent": _plain(request.headers.get("User-Agent", "")),
-                "http.response.status": response.status,
-                "http.response.written": sent,
-                "http.response.duration": round(time, 6),
-            },
-        )
+        fields = {
+            "http.request.id": request_id(request),
+            "http.request.method": request.method,
+            "http.request.uri": _plain(path),
+            "http.request.remoteaddr": client_address(request),
+            "http.request.useragent": _plain(request.headers.get("User-Agent", "")),
+            "http.response.status": response.status,
+            "http.response.written": sent,
+            "http.response.duration": round(time, 6),
+        }
+        if (identity := request.get(IDENTITY)) is not None:
+            fields["auth.user.name"] = identity
+        self.logger.info("request", extra=fields)
 
 
 def _path(target: str) -> str:

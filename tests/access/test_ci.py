@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from registry.domain.ci_claims import LEEWAY
 from registry.domain.errors import Unauthorized
 from registry.domain.paging import PageRequest
 from registry.metadata import ci
-from tests.support.ci import generic_rule, github_rule, gitlab_rule, opened_ci
+from tests.support.ci import Ci, generic_rule, github_rule, gitlab_rule, opened_ci
 from tests.support.issuer import ELSEWHERE, JWKS, Issuer, Mode, github_claims, running_issuer
 from tests.support.registry import Clock
 
 MINUTE = 60_000
+REUSE = 10_000
+HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +107,13 @@ async def test_a15_a_replayed_token(tmp_path: Path) -> None:
         token = issuer.mint(**github_claims())
         async with opened_ci(tmp_path, Clock(), github_rule(issuer.url)) as one, opened_ci(tmp_path, Clock()) as other:
             logins = [await process.tokens.check(token) for process in (one, other) for _ in range(5)]
-            uses = [process.tokens.use(login) for process, login in zip([one, other] * 5, logins, strict=True)]
+            uses = [process.tokens.use(login, HERE) for process, login in zip([one, other] * 5, logins, strict=True)]
             outcomes = await asyncio.gather(*uses, return_exceptions=True)
-            assert outcomes.count(None) == 1
+            assert outcomes.count(True) == 1
             assert sum(isinstance(outcome, Unauthorized) for outcome in outcomes) == 9
         async with opened_ci(tmp_path, Clock()) as restarted:
             with pytest.raises(Unauthorized):
-                await restarted.tokens.use(await restarted.tokens.check(token))
+                await restarted.tokens.use(await restarted.tokens.check(token), HERE)
             (examined,) = await restarted.tokens.explain(token)
             assert [check.what for check in examined.checks if not check.passed] == ["single use"]
 
@@ -121,16 +124,77 @@ async def test_a15_a_used_token_is_remembered_until_nobody_accepts_it(tmp_path: 
         async with opened_ci(tmp_path, clock, github_rule(issuer.url)) as process:
             token = issuer.mint(**github_claims())
             login: Login = await process.tokens.check(token)
-            await process.tokens.use(login)
+            await process.tokens.use(login, HERE)
             clock.advance((300 + LEEWAY) * 1000 - 1)
             assert await process.database.write(ci.remove_expired_logins, 100) == 0
             with pytest.raises(Unauthorized):
-                await process.tokens.use(await process.tokens.check(token))
+                await process.tokens.use(await process.tokens.check(token), HERE)
             clock.advance(1)
             with pytest.raises(Unauthorized):
                 await process.tokens.check(token)
             clock.advance(LEEWAY * 1000)
             assert await process.database.write(ci.remove_expired_logins, 100) == 1
+
+
+async def test_a_rule_may_let_a_token_be_used_again(tmp_path: Path) -> None:
+    """Soon, from the same address."""
+    clock = Clock()
+    with running_issuer(clock) as issuer:
+        async with opened_ci(tmp_path, clock, replace(github_rule(issuer.url), reuse=REUSE)) as process:
+            token = issuer.mint(**github_claims())
+            login = await process.tokens.check(token)
+            for address in (HERE, THERE):
+                await process.tokens.check_use(login, address)
+            assert await process.tokens.use(login, HERE)
+            clock.advance(REUSE - 1)
+            assert not await process.tokens.use(login, HERE)
+            await process.tokens.check_use(login, HERE)
+            await refused(process, login, THERE, None)
+            (examined,) = await process.tokens.explain(token)
+            assert [check.what for check in examined.checks if not check.passed] == ["single use"]
+            clock.advance(1)
+            await refused(process, login, HERE)
+            # set back behind the first use
+            clock.advance(-REUSE - 1)
+            await refused(process, login, HERE)
+
+
+async def test_the_uses_of_one_command_come_at_the_same_time(tmp_path: Path) -> None:
+    with running_issuer(Clock()) as issuer:
+        rule = replace(github_rule(issuer.url), reuse=REUSE)
+        async with opened_ci(tmp_path, Clock(), rule) as one, opened_ci(tmp_path, Clock()) as other:
+            login = await one.tokens.check(issuer.mint(**github_claims()))
+            uses = [process.tokens.use(login, HERE) for process in [one, other] * 5]
+            assert sorted(await asyncio.gather(*uses)) == [False] * 9 + [True]
+
+
+@pytest.mark.parametrize("reuse", [0, REUSE])
+async def test_what_was_used_for_good_is_never_used_again(tmp_path: Path, reuse: int) -> None:
+    with running_issuer(Clock()) as issuer:
+        async with opened_ci(tmp_path, Clock(), replace(github_rule(issuer.url), reuse=reuse)) as process:
+            login = await process.tokens.check(issuer.mint(**github_claims()))
+            assert await process.tokens.use(login, None)
+            await refused(process, login, HERE, None)
+
+
+async def test_who_may_use_a_token_once_is_told_how_to_use_it_more(tmp_path: Path) -> None:
+    with running_issuer(Clock()) as issuer:
+        async with opened_ci(tmp_path, Clock(), github_rule(issuer.url)) as process:
+            login = await process.tokens.check(issuer.mint(**github_claims()))
+            assert await process.tokens.use(login, HERE)
+            with pytest.raises(Unauthorized, match=r"used before; .*podman, buildah and containerd.* --reuse 10s"):
+                await process.tokens.use(login, HERE)
+            await refused(process, login, HERE, THERE, None)
+
+
+async def refused(process: Ci, login: Login, *addresses: str | None) -> None:
+    """Both ways."""
+    for address in addresses:
+        with pytest.raises(Unauthorized, match="used before"):
+            await process.tokens.use(login, address)
+        if address is not None:
+            with pytest.raises(Unauthorized, match="used before"):
+                await process.tokens.check_use(login, address)
 
 
 async def test_looking_uses_nothing_up(folder: Path, issuer: Issuer) -> None:
@@ -140,7 +204,7 @@ async def test_looking_uses_nothing_up(folder: Path, issuer: Issuer) -> None:
             (examined,) = await process.tokens.explain(token)
             assert examined.passed
             assert examined.checks[0].what == "signature"
-        await process.tokens.use(await process.tokens.check(token))
+        await process.tokens.use(await process.tokens.check(token), HERE)
 
 
 async def test_what_is_said_when_the_issuer_is_down(tmp_path: Path) -> None:
@@ -153,10 +217,12 @@ async def test_what_is_said_when_the_issuer_is_down(tmp_path: Path) -> None:
 
 async def test_rules_are_listed_and_removed(tmp_path: Path) -> None:
     made = [github_rule("https://example.com", name) for name in ("b", "a", "c")]
+    made[1] = replace(made[1], reuse=REUSE)
     async with opened_ci(tmp_path, Clock(), *made) as process:
         listed = await process.database.read(ci.list_rules, PageRequest(1))
         assert [rule.name for rule in listed] == ["a", "b"]
         assert (listed[0].claims, listed[0].created_at) == (made[1].claims, Clock()())
+        assert [rule.reuse for rule in listed] == [REUSE, 0]
         assert await process.database.write(ci.delete_rule, "a")
         assert not await process.database.write(ci.delete_rule, "a")
         assert await process.database.read(ci.find_rule, "a") is None

@@ -107,6 +107,7 @@ async def test_rules(world: World) -> None:
         "audience": "https://registry.test",
         "claims": {"repository_id": ["1"], "ref": ["refs/heads/main", "refs/tags/*"]},
         "lifetime": "20m",
+        "reuse": "10s",
     }
     issuer = "https://token.actions.githubusercontent.com"
     made = await world.call("POST", "ci-rules", rule)
@@ -116,6 +117,10 @@ async def test_rules(world: World) -> None:
     assert made.json == (await world.call("GET", "ci-rules/deploy-main")).json
     careless = await world.call("POST", "ci-rules", {**rule, "claims": {"ref": ["refs/heads/main"]}})
     assert careless.status == 400 and "repository_id" in careless.problem()["detail"]
+    careless = await world.call("POST", "ci-rules", {**rule, "reuse": "2m"})
+    assert careless.status == 400 and "1 minute" in careless.problem()["detail"]
+    once = await world.call("POST", "ci-rules", {**rule, "name": "deploy-once", "reuse": None})
+    assert (once.status, once.json["reuse"]) == (201, None)
     assert (await world.call("DELETE", "ci-rules/deploy-main")).status == 204
     assert (await world.call("DELETE", "ci-rules/deploy-main")).status == 404
 

@@ -96,14 +96,13 @@ def _forms(secret: str) -> Iterator[tuple[str, bytes]]:
         yield "random part", secret.split("_")[2].encode()
 
 
-@pytest.fixture(scope="module", params=["json", "text"])
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One that logs all it can. Its administrator's password comes from a setting."""
     administrator = f"canary-administrator-{secrets.token_hex(8)}"
-    settings = {"REGISTRY_AUTH_ADMINSECRET": administrator, "REGISTRY_LOG_FORMATTER": request.param}
     folder = tmp_path_factory.mktemp("secrets")
     (folder / OURS).mkdir()
-    with running_issuer() as issuer, guarded_server(folder, **settings) as server:
+    with running_issuer() as issuer, guarded_server(folder, REGISTRY_AUTH_ADMINSECRET=administrator) as server:
         world = World(server, issuer)
         world.plant("administrator", administrator)
         world.plant("password of the tests", PASSWORD)
@@ -295,8 +294,8 @@ def test_a23_the_administrative_api(world: World) -> None:
             f"password={secret}"
         ),
         lambda secret: (
-            f"POST /auth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(secret) + 2}\r\n\r\n"
-            f"%ff{secret}"[: len(secret) + 2]
+            f"POST /auth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(secret) + 1}\r\n\r\n"
+            f"\xff{secret}"
         ),
     ],
     ids=range(9),

@@ -95,12 +95,19 @@ def test_claims_of_one_name_are_alternatives(digestry: Commands) -> None:
         "ref": ["refs/heads/main", "refs/tags/*"],
         "environment": ["a=b"],
     }
-    assert (said.json["lifetime"], said.json["created_by"]) == ("1h", "operator")
+    assert (said.json["lifetime"], said.json["reuse"], said.json["created_by"]) == ("1h", None, "operator")
     assert digestry.done("ci", "show", "deploy", "--json").json == said.json
     assert digestry.done("ci", "list", "--json").json == [said.json]
     head, line = digestry.done("ci", "list").out.splitlines()
-    assert head.split() == ["name", "provider", "issuer", "audience", "claims"]
-    assert line.endswith("repository_id=1234, ref=refs/heads/main|refs/tags/*, environment=a=b")
+    assert head.split() == ["name", "provider", "issuer", "audience", "reuse", "claims"]
+    assert line.endswith("never  repository_id=1234, ref=refs/heads/main|refs/tags/*, environment=a=b")
+
+
+def test_a_rule_may_let_tokens_be_used_again(digestry: Commands) -> None:
+    said = add(digestry, *GITHUB, "--reuse", "10s", *HOST, "--json")
+    assert said.json["reuse"] == "10s"
+    assert digestry.done("ci", "list").out.splitlines()[1].endswith(" 10s    repository_id=1234")
+    assert ["reuse", "10s"] in [line.split() for line in digestry.done("ci", "show", "deploy").out.splitlines()]
 
 
 def test_the_audience_is_this_registry_or_told(digestry: Commands) -> None:
@@ -125,6 +132,7 @@ def test_without_an_address_jobs_cannot_log_in(digestry: Commands) -> None:
         (["--provider", "github", "--claim", "repository_id=12*"], "repository_id is exact"),
         (["--provider", "generic", "--claim", "sub=job"], "an issuer is the exact https:// address"),
         ([*GITHUB, "--lifetime", "13h"], "1 minute to 12 hours"),
+        ([*GITHUB, "--reuse", "61s"], "within 1 minute"),
     ],
 )
 def test_what_is_no_rule_is_refused(digestry: Commands, flags: list[str], words: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry.domain.ci import LIFETIME, LONGEST_LIFETIME, MINUTE, Rule, parse_rule
+from registry.domain.ci import LIFETIME, LONGEST_LIFETIME, LONGEST_REUSE, MINUTE, Rule, parse_rule
 from registry.domain.problems import Invalid
 
 AUDIENCE = "https://registry.example.com"
@@ -23,7 +23,7 @@ def make(
 def test_a_rule_with_its_provider_s_issuer() -> None:
     made = make(claims={"repository_owner_id": ["99"], "ref": ["refs/tags/v*", "refs/heads/main"]})
     assert made.issuer == "https://token.actions.githubusercontent.com"
-    assert made.lifetime == LIFETIME
+    assert (made.lifetime, made.reuse) == (LIFETIME, 0)
     assert made.claims == {"repository_owner_id": ("99",), "ref": ("refs/tags/v*", "refs/heads/main")}
     assert make("gitlab", {"project_id": ["20"]}).issuer == "https://gitlab.com"
 
@@ -137,6 +137,8 @@ def test_a15_a_generic_sub_is_exact() -> None:
         {"audience": "a\n"},
         {"lifetime": MINUTE - 1},
         {"lifetime": LONGEST_LIFETIME + 1},
+        {"reuse": -1},
+        {"reuse": LONGEST_REUSE + 1},
         {"claims": {**IDS, **{f"claim{number}": ["x"] for number in range(32)}}},
         {"claims": {"repository_id": [str(number) for number in range(65)]}},
     ],
@@ -149,3 +151,7 @@ def test_other_rules_that_are_refused(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("lifetime", [MINUTE, LONGEST_LIFETIME])
 def test_the_shortest_and_the_longest_login(lifetime: int) -> None:
     assert make(lifetime=lifetime).lifetime == lifetime
+
+
+def test_the_longest_reuse() -> None:
+    assert make(reuse=LONGEST_REUSE).reuse == LONGEST_REUSE

@@ -25,37 +25,37 @@ class Step:
     line: int
     who: str
     command: str
-    said: tuple[str, ...]
+    said: str
 
 
 def steps(document: str) -> list[Step]:
-    """All commands, in order."""
+    """All commands, in order; raise AssertionError or ValueError for a block that is none."""
     return [step for first, block in _blocks(document) for step in _steps(first, block)]
 
 
-def run(command: str, folder: Path, variables: Mapping[str, str]) -> list[str]:
-    """The lines that a command leaves on a terminal."""
+def run(command: str, folder: Path, variables: Mapping[str, str]) -> str:
+    """What a command leaves on a terminal."""
     ours, theirs = os.openpty()
-    try:
-        with subprocess.Popen(
-            ["bash", "-c", command], cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
-        ):
-            os.close(theirs)
-            written = b"".join(_read(ours)).decode()
-    finally:
-        os.close(ours)
-    shown = _OVERWRITTEN.sub("", _MOVES.sub("", written).replace("\r\n", "\n"))
-    return [line.rstrip() for line in shown.strip().split("\n")] if shown.strip() else []
+    with subprocess.Popen(
+        ["bash", "-c", command], cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+    ):
+        os.close(theirs)
+        said = b"".join(_read(ours)).decode()
+    os.close(ours)
+    return _OVERWRITTEN.sub("", _MOVES.sub("", said).replace("\r\n", "\n"))
 
 
-def agree(expected: Iterator[str] | tuple[str, ...], said: list[str]) -> bool:
-    pattern = "".join(r"(?:.*\n)*" if line == "…" else _pattern(line) for line in expected)
-    return re.fullmatch(pattern, "".join(f"{line}\n" for line in said)) is not None
+def agree(expected: str, said: str) -> bool:
+    lines = [line.rstrip() for line in said.strip().splitlines()]
+    pattern = "".join(map(_pattern, expected.splitlines()))
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)) is not None
 
 
 def _pattern(line: str) -> str:
-    columns = re.split(" {2,}", line)
-    return " {2,}".join(".*".join(map(re.escape, column.split("…"))) for column in columns) + r"\n"
+    if line == "…":
+        return r"(?:.*\n)*"
+    columns = [".*".join(map(re.escape, column.split("…"))) for column in re.split(" {2,}", line)]
+    return " {2,}".join(columns) + r"\n"
 
 
 def _read(terminal: int) -> Iterator[bytes]:
@@ -66,17 +66,16 @@ def _read(terminal: int) -> Iterator[bytes]:
 
 def _blocks(document: str) -> Iterator[tuple[int, list[str]]]:
     """Each block, after the number of its first line."""
-    lines = document.split("\n")
-    fences = [number for number, line in enumerate(lines) if line.startswith(_FENCE)]
+    lines = document.splitlines()
+    fences = [at for at, line in enumerate(lines) if line.startswith(_FENCE)]
     for begin, end in zip(fences[::2], fences[1::2], strict=True):
-        assert lines[begin] == f"{_FENCE}console", f"line {begin + 1}: a block that would not run"
+        assert lines[begin] == f"{_FENCE}console", f"line {begin + 1}: a block that is not run"
         yield begin + 2, lines[begin + 1 : end]
 
 
 def _steps(first: int, block: list[str]) -> Iterator[Step]:
-    prompts = [number for number, line in enumerate(block) if _PROMPT.fullmatch(line)]
-    assert prompts[:1] == [0], f"line {first}: a block begins with a command"
-    for begin, end in zip(prompts, [*prompts[1:], len(block)], strict=True):
-        typed = _PROMPT.fullmatch(block[begin])
-        assert typed is not None
-        yield Step(first + begin, typed["who"], typed["command"], tuple(block[begin + 1 : end]))
+    typed = [(at, found) for at, line in enumerate(block) if (found := _PROMPT.fullmatch(line))]
+    assert typed and typed[0][0] == 0, f"line {first}: a block begins with a command"
+    ends = [at for at, _ in typed[1:]] + [len(block)]
+    for (at, found), end in zip(typed, ends, strict=True):
+        yield Step(first + at, found["who"], found["command"], "\n".join(block[at + 1 : end]))

@@ -19,12 +19,13 @@ from tests.support.access import (
 )
 from tests.support.ci import github_rule
 from tests.support.images import Remote
-from tests.support.issuer import Issuer, running_issuer
+from tests.support.issuer import Issuer, github_claims, running_issuer
 from tests.support.server import LiveServer
 
 OURS = "clients/**"
 PUBLIC = "public/**"
 ELSEWHERE = "elsewhere/**"
+AGAIN = "refs/heads/again"
 
 
 @pytest.fixture(scope="module", params=CHALLENGES)
@@ -80,12 +81,20 @@ def robot(live_server: LiveServer) -> str:
 
 @pytest.fixture(scope="module")
 def issuer(live_server: LiveServer) -> Iterator[Issuer]:
-    """Who says what a CI job is. Its jobs may push."""
+    """Who says what a CI job is. Its jobs may push, and those for the branch AGAIN may use a token several times."""
     with running_issuer() as issuer:
 
         async def add(registry: Registry) -> None:
-            await registry.access.rules.add(github_rule(issuer.url), OPERATING)
-            await grant(registry, "ci:deploy", {OURS: "pull,push"})
+            again = replace(github_rule(issuer.url, "again", ref=(AGAIN,)), reuse=10_000)
+            for rule in (github_rule(issuer.url), again):
+                await registry.access.rules.add(rule, OPERATING)
+                await grant(registry, f"ci:{rule.name}", {OURS: "pull,push"})
 
         operate(live_server, add)
         yield issuer
+
+
+@pytest.fixture
+def reusable(issuer: Issuer) -> str:
+    """The token of a job that may use it several times."""
+    return issuer.mint(**github_claims(ref=AGAIN))

@@ -10,6 +10,8 @@ from tests.support.images import Image, Remote, image, write_layout_tar
 from tests.support.server import LiveServer
 from tests.support.tools import Program
 
+WITH_TOKENS = pytest.mark.parametrize("live_server", ["bearer"], indirect=True)
+
 
 def as_user(name: str, password: str = PASSWORD) -> Sequence[str]:
     return ("--plain-http", "--user", f"{name}:{password}")
@@ -94,3 +96,12 @@ def test_what_is_public_is_pulled_without_credentials(ctr: Program, public: Remo
     ctr("images", "rm", "--sync", f"{public}:v1")
     ctr("images", "pull", "--plain-http", f"{public}:v1")
     assert ctr.read("content", "get", content.digest) == content.manifest
+
+
+@WITH_TOKENS
+def test_a_ci_job_pushes_where_it_may_use_its_token_again(
+    ctr: Program, reusable: str, remote: Remote, tmp_path: Path
+) -> None:
+    content = take(ctr, tmp_path, remote)
+    ctr("images", "push", *as_user("oidc", reusable), f"{remote}:v1")
+    assert remote.manifest("v1").digest == content.digest

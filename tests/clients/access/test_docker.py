@@ -191,3 +191,15 @@ def test_a_ci_job_logs_in_once_and_then_pushes(docker: Program, issuer: Issuer, 
     replay = docker.at_home(tmp_path / "replay")
     said = replay.refusal("login", "--username", "oidc", "--password-stdin", remote.host, stdin=token.encode())
     assert "this CI token was used before" in said
+
+
+@WITH_TOKENS
+def test_a_ci_job_logs_in_once_where_it_might_use_its_token_again(
+    docker: Program, reusable: str, remote: Remote, tmp_path: Path
+) -> None:
+    """What it keeps of the login is all it needs."""
+    job = login(docker, tmp_path, remote.host, "oidc", reusable)
+    load(job, tmp_path, f"{remote}:v1")
+    assert push(job, f"{remote}:v1") == remote.manifest("v1").digest
+    again = ("login", "--username", "oidc", "--password-stdin", remote.host)
+    assert "this CI token was used before" in job.refusal(*again, stdin=reusable.encode())

@@ -126,6 +126,15 @@ def test_a_ci_job_pushes_once_with_crane(crane: Program, issuer: Issuer, remote:
     assert "this CI token was used before" in job.refusal("push", tmp_path / "layout", f"{remote}:v1")
 
 
+@WITH_TOKENS
+def test_a_ci_job_copies_with_crane(crane: Program, reusable: str, remote: Remote, tmp_path: Path) -> None:
+    """With three tokens: to read, to write, to mount."""
+    pushed = crane_push(crane_of(crane, tmp_path, remote.host, "owner"), tmp_path, remote)
+    job = crane_of(crane, tmp_path, remote.host, "oidc", reusable)
+    job("copy", f"{remote}:v1", f"{remote}/copy:v1")
+    assert remote.below("copy").manifest("v1").digest == pushed.digest
+
+
 # --- oras ------------------------------------------------------------------------------------------------------------
 
 
@@ -211,3 +220,12 @@ def test_regctl_tells_refusals(regctl: Program, remote: Remote, tmp_path: Path) 
     nobody = regctl_at(regctl, tmp_path, remote.host, "nobody")
     options = ("--user", "owner", "--pass-stdin", remote.host)
     assert "unauthorized" in nobody.refusal("registry", "login", *options, stdin=b"battery staple")
+
+
+@WITH_TOKENS
+def test_a_ci_job_copies_with_regctl(regctl: Program, reusable: str, remote: Remote, tmp_path: Path) -> None:
+    """With two tokens: to look, and to write."""
+    job, pushed = regctl_at(regctl, tmp_path, remote.host, "oidc"), image(str(remote))
+    job("registry", "login", "--user", "oidc", "--pass-stdin", remote.host, stdin=reusable.encode())
+    job("image", "copy", f"ocidir://{write_layout(tmp_path / 'layout', pushed)}:v1", f"{remote}:v1")
+    assert remote.manifest("v1").digest == pushed.digest

@@ -98,11 +98,33 @@ def test_what_is_public_is_pulled_without_login_and_not_pushed(podman: Program, 
 
 @WITH_TOKENS
 def test_a_ci_job_pushes_once_after_login(podman: Program, issuer: Issuer, remote: Remote, tmp_path: Path) -> None:
-    """The login only tries the password. A push of several layers asks for several tokens at the same time."""
-    job = login(podman, tmp_path, remote.host, "oidc", issuer.mint(**github_claims()))
+    """The login only tries the password, and does not when it is used up."""
+    token = issuer.mint(**github_claims())
+    job = login(podman, tmp_path, remote.host, "oidc", token)
     load(job, tmp_path, f"{remote}:v1", layers=1)
     assert push(job, tmp_path, f"{remote}:v1") == remote.manifest("v1").digest
     assert "this CI token was used before" in job.refusal("push", PLAIN, f"{remote}:v1")
+    options = ("--username", "oidc", "--password-stdin", remote.host)
+    assert "invalid username/password" in job.refusal("login", PLAIN, *options, stdin=token.encode())
+
+
+@WITH_TOKENS
+def test_a_ci_job_pushes_several_layers_where_it_may_use_its_token_again(
+    podman: Program, reusable: str, remote: Remote, tmp_path: Path
+) -> None:
+    """It asks for a token for each layer, at the same time."""
+    job = login(podman, tmp_path, remote.host, "oidc", reusable)
+    load(job, tmp_path, f"{remote}:v1", layers=6)
+    assert push(job, tmp_path, f"{remote}:v1") == remote.manifest("v1").digest
+
+
+@WITH_TOKENS
+def test_a_ci_job_that_cannot_push_several_layers_is_told_how(
+    podman: Program, issuer: Issuer, remote: Remote, tmp_path: Path
+) -> None:
+    job = login(podman, tmp_path, remote.host, "oidc", issuer.mint(**github_claims()))
+    load(job, tmp_path, f"{remote}:v1", layers=6)
+    assert "`digestry ci add --reuse 10s`" in job.refusal("push", PLAIN, f"{remote}:v1")
 
 
 def test_buildah_pushes_with_credentials_of_one_command(buildah: Program, remote: Remote, tmp_path: Path) -> None:
