@@ -4,6 +4,7 @@ import base64
 import hmac
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from registry import metrics
@@ -75,14 +76,18 @@ class Logins:
         """Raise TooManyRequests when this name or this address has failed too often, whatever it sends now."""
         self._limits.check_login(peer.address, name)
 
-    async def failed(self, name: str, peer: Peer) -> None:
-        """Count and record a failure. Only names that exist are recorded: others may be mistyped passwords."""
+    async def failed(self, name: str, peer: Peer, facts: Mapping[str, object] | None = None) -> None:
+        """Count and record a failure, with what is known of it for sure.
+
+        Else only a name that exists is recorded: others may be mistyped passwords.
+        """
         metrics.login_failed()
         spraying = self._limits.login_failed(peer.address, name)
         caller = Caller(ANONYMOUS, "", peer.address)
         with suppress(Unavailable):  # the refusal stands without its record
-            user = name if await self._is_known(name) else "(unknown)"
-            await self._database.write(events.append_access, caller, "login.failed", {"user": user})
+            if facts is None:
+                facts = {"user": name if await self._is_known(name) else "(unknown)"}
+            await self._database.write(events.append_access, caller, "login.failed", facts)
             if spraying:
                 log.warning("too many failed logins from one address", extra={"address": peer.address})
                 await self._database.write(events.append_access, caller, "login.flood", {})

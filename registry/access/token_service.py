@@ -132,12 +132,16 @@ class TokenService:
             raise Unauthorized("the rule for this job is gone")
         rule_id, rights = found
         identity = Identity(f"ci:{login.rule.name}", rights, is_known=True, credential=f"ci.{rule_id}.{login.jti}")
-        if not request.scopes and not request.is_offline:
-            await self._ci.check_use(login, request.peer.address)
-            return await self._issue(identity, request, self._lifetime)
-        # whoever keeps a refresh token needs no second use
-        is_first = await self._ci.use(login, None if request.is_offline else request.peer.address)
-        refresh = await self._log_in(identity, request, login.rule.lifetime, _facts(login))
+        try:
+            if not request.scopes and not request.is_offline:
+                await self._ci.check_use(login, request.peer.address)
+                return await self._issue(identity, request, self._lifetime)
+            # whoever keeps a refresh token needs no second use
+            is_first = await self._ci.use(login, None if request.is_offline else request.peer.address)
+        except Unauthorized:
+            await self._logins.failed(_ANY_JOB, request.peer, {"user": identity.name, **_facts(login)})
+            raise
+        refresh = await self._log_in(identity, request, login.rule.lifetime, _facts(login)) if is_first else None
         return await self._issue(identity, request, login.rule.lifetime, refresh)
 
     async def _log_in(

@@ -151,7 +151,7 @@ def _row(event: Event) -> list[str]:
     tag = f":{event.tag}" if event.tag else ""
     old, new = (digest[:SHORT] if digest else "" for digest in (event.old_digest, event.new_digest))
     change = f"{old} → {new}" if old or new else ""
-    details = json.dumps(event.details, ensure_ascii=False) if event.details is not None else ""
+    details = json.dumps(event.details, ensure_ascii=False) if event.details else ""
     return [
         str(event.id),
         rfc3339(event.at),

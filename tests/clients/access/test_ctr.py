@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.access import PASSWORD, answered
 from tests.support.images import Image, Remote, image, write_layout_tar
+from tests.support.issuer import Issuer, github_claims
 from tests.support.server import LiveServer
 from tests.support.tools import Program
 
@@ -99,9 +100,21 @@ def test_what_is_public_is_pulled_without_credentials(ctr: Program, public: Remo
 
 
 @WITH_TOKENS
-def test_a_ci_job_pushes_where_it_may_use_its_token_again(
+def test_a_ci_job_pushes_once(ctr: Program, issuer: Issuer, remote: Remote, tmp_path: Path) -> None:
+    content = take(ctr, tmp_path, remote)
+    job = as_user("oidc", issuer.mint(**github_claims()))
+    ctr("images", "push", *job, f"{remote}:v1")
+    assert remote.manifest("v1").digest == content.digest
+    ctr("images", "tag", f"{remote}:v1", f"{remote}:v2")
+    assert "401 Unauthorized" in ctr.refusal("images", "push", *job, f"{remote}:v2")
+
+
+@WITH_TOKENS
+def test_a_ci_job_mounts_where_it_may_use_its_token_again(
     ctr: Program, reusable: str, remote: Remote, tmp_path: Path
 ) -> None:
-    content = take(ctr, tmp_path, remote)
-    ctr("images", "push", *as_user("oidc", reusable), f"{remote}:v1")
-    assert remote.manifest("v1").digest == content.digest
+    """With a token for the repository, and one for that and the one it mounts from."""
+    content = push_and_pull(ctr, tmp_path, remote)
+    ctr("images", "tag", f"{remote}:v1", f"{remote}/copy:v1")
+    ctr("images", "push", *as_user("oidc", reusable), f"{remote}/copy:v1")
+    assert remote.below("copy").manifest("v1").digest == content.digest
