@@ -23,8 +23,7 @@ from registry.content.readiness import Readiness
 from registry.content.referrers import Referrers
 from registry.content.tags import Tags
 from registry.content.uploads import UploadLimits, Uploads
-from registry.domain.access import ANYBODY, ANYBODY_ANYWHERE, Action
-from registry.domain.names import RepositoryName
+from registry.domain.access import ANYBODY, ANYBODY_ANYWHERE
 from registry.metadata import instances
 from registry.metadata.database import Database
 from registry.metadata.instances import Instance
@@ -78,11 +77,6 @@ class Registry:
     def service(self) -> str:
         """What this registry is called in tokens and challenges."""
         return service_name(self.settings)
-
-    async def may_push(self, identity: str, repository: RepositoryName) -> bool:
-        """Whether somebody may push now, by whatever credential."""
-        found = await self.access.authenticator.named(identity)
-        return found is not None and found.rights.allow(Action.PUSH, repository)
 
     async def recover(self) -> None:
         """Take over from servers of this host that ended: once, before any worker starts."""

@@ -48,11 +48,14 @@ async def work_once(registry: Registry, clock: JumpWatch) -> None:
     await registry.database.write(instances.beat, registry.instance.id)
     await registry.database.take_reserve()
     if clock.trusted():
-        expired = await registry.uploads.expire() + await registry.uploads.end_refused(registry.may_push)
+        expired = await registry.uploads.expire()
+        refused = await registry.uploads.end_refused(registry.access.authenticator.may_push)
         await registry.access.forget_expired()
         metrics.task_succeeded("expiry", wall_clock())
         if expired:
             log.info("%d uploads expired", expired)
+        if refused:
+            log.info("%d uploads ended: their owners may push there no more", refused)
         await asyncio.to_thread(_snapshot, registry)
     while await registry.access.audit.seal():
         pass

@@ -47,13 +47,17 @@ class TlsSettings:
 class HttpSettings:
     addr: str = _setting("127.0.0.1:5000", values.address, "where to listen: host:port, :port, [::1]:port, unix:/path")
     host: str = _setting(
-        "", values.host, "the address that clients use; makes every Location absolute. Empty: Locations are paths"
+        "",
+        values.host,
+        "the address that clients use: brings the token service, makes every Location absolute. "
+        "Empty: Locations are paths, and passwords go with each request",
     )
     workers: int = _setting(0, values.workers, "processes that serve; 0: one for each CPU it may use, at most 4")
     trustedproxies: tuple[str, ...] = _setting(
         (),
         values.proxies,
-        "addresses, networks and unix whose X-Forwarded-For and -Proto are believed; never for Locations",
+        "addresses, networks and unix whose X-Forwarded-For and -Proto are believed: who asks, and whether a password "
+        "came over TLS; never for Locations",
     )
     tls: TlsSettings = TlsSettings()
 
@@ -106,9 +110,7 @@ class HtpasswdSettings:
 
 @dataclass(frozen=True, slots=True)
 class TokenSettings:
-    expiry: int = _setting(
-        300_000, values.token_lifetime, "how long a bearer token is good, 60s at least", written="5m"
-    )
+    expiry: int = _setting(300_000, values.token_lifetime, "how long a bearer token is good, 60s to 1h", written="5m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,22 @@ class AuthSettings:
         "auto",
         values.choice("auto", "open", "open-anywhere", "required", "htpasswd"),
         "required: grants decide; htpasswd: who is in the file may push, pull and delete all; "
-        "open: everybody may do everything, refused off loopback; open-anywhere: the same, on any address; "
+        "open: everybody may do everything, refused off loopback; "
+        "open-anywhere: everybody may push, pull and delete, on any address; "
         "auto: open on loopback, else required",
     )
     htpasswd: HtpasswdSettings = HtpasswdSettings()
     token: TokenSettings = TokenSettings()
     plainhttp: bool = _setting(
-        False, values.boolean, "take passwords over plain HTTP from other machines too: only where nobody listens"
+        False,
+        values.boolean,
+        "take passwords over plain HTTP from other machines too: only where nobody can read the network",
     )
     adminsecret: str = _setting(
-        "", values.secret, "the first administrator's password, at least 8 characters; empty: made up and shown once"
+        "",
+        values.secret,
+        "the first administrator's password, at least 8 characters, used when nobody administers the registry yet; "
+        "empty: made up and shown once",
     )
 
 

@@ -124,7 +124,7 @@ def _seal_line(seal: Seal) -> str:
 
 def _event_id(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Invalid("a page of events goes on below an event's id")
+        raise Invalid("`after` is the `next` of the page before")
     return int(text)
 
 

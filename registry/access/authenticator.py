@@ -7,7 +7,9 @@ from registry.access.access_tokens import LEEWAY, AccessTokens
 from registry.access.directory import Directory
 from registry.access.logins import Logins
 from registry.domain.access import ANONYMOUS, Identity, Peer
+from registry.domain.action import Action
 from registry.domain.errors import Unauthorized
+from registry.domain.names import RepositoryName
 
 # Headers, each of at most 24 KiB
 RECENT_LIMIT = 1000
@@ -71,6 +73,11 @@ class Authenticator:
             return identity
         await self._directory.renew()
         return replace(await self._now_of(identity.name, identity.credential), token=identity.token)
+
+    async def may_push(self, name: str, repository: RepositoryName) -> bool:
+        """Whether a subject has the right, by whatever credential; read-only mode does not take it away."""
+        found = await self.named(name)
+        return found is not None and found.rights.allow(Action.PUSH, repository)
 
     async def named(self, name: str) -> Identity | None:
         """Whom a subject means now; None for one that can't log in."""

@@ -26,14 +26,17 @@ class Grants:
     async def get(self, grant_id: int) -> Grant:
         found = await self._database.read(grants.find, grant_id)
         if found is None:
-            raise Missing(f"there is no grant {grant_id}")
+            raise Missing(f"there is no grant {grant_id}; `digestry grant list` shows them")
         return found
 
     async def find_for(self, grant: Grant) -> Grant:
         """What the subject holds on just this pattern."""
         found = await self._database.read(grants.find_for, grant.subject, grant.pattern)
         if found is None:
-            raise Missing(f"{grant.subject} has no grant on {grant.pattern.text}")
+            raise Missing(
+                f"{grant.subject} has no grant on {grant.pattern.text}; "
+                f"`digestry grant list --subject {grant.subject}` shows what it has"
+            )
         return found
 
     async def add(self, grant: Grant, caller: Caller) -> Grant:
@@ -69,7 +72,7 @@ def _add(connection: Connection, grant: Grant, caller: Caller) -> Grant:
 def _remove(connection: Connection, grant_id: int, caller: Caller) -> None:
     held = grants.find(connection, grant_id)
     if held is None:
-        raise Missing(f"there is no grant {grant_id}")
+        raise Missing(f"there is no grant {grant_id}; `digestry grant list` shows them")
     with keeping_an_administrator(connection):
         grants.delete_grant(connection, grant_id)
     record(

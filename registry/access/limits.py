@@ -44,13 +44,14 @@ class RateLimits:
         self._limiter.hit(limit, network)
         return had_one and not self._limiter.test(limit, network)
 
-    def check_request(self, address: str, subject: str | None) -> None:
-        """Count a request, `subject` being who is known to ask; raise TooManyRequests when there are too many."""
-        if self._address is None and self._subject is None:
-            return
+    def check_address(self, address: str) -> None:
+        """Count a request, whoever sent it; raise TooManyRequests when there are too many from this address."""
         if self._address is not None:
             self._count(self._address, _network(address))
-        if self._subject is not None and subject is not None:
+
+    def check_subject(self, subject: str) -> None:
+        """Count a request of somebody known; raise TooManyRequests when there are too many of theirs."""
+        if self._subject is not None:
             self._count(self._subject, subject)
 
     def _count(self, limit: RateLimitItem, key: str) -> None:

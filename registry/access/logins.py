@@ -40,10 +40,6 @@ class Logins:
         self._plain = plain
         self._touched: dict[str, float] = {}
 
-    def may_come_from(self, peer: Peer) -> bool:
-        """Whether passwords are taken on this way."""
-        return peer.is_private or self._plain
-
     async def by_basic(self, value: str, peer: Peer) -> Identity:
         """Who sent these credentials (RFC 7617); raise Unauthorized, Denied or TooManyRequests."""
         name, password = parse_basic(value)
@@ -66,7 +62,7 @@ class Logins:
 
     def check_way(self, peer: Peer) -> None:
         """Raise Denied for a password that came over plain HTTP."""
-        if not self.may_come_from(peer):
+        if not (peer.is_private or self._plain):
             raise Denied(
                 "passwords are not taken over plain HTTP: use https; behind a proxy that ends TLS, "
                 "name it in http.trustedproxies; or set auth.plainhttp where nobody listens"

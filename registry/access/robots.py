@@ -79,7 +79,7 @@ def _check_lifetime(lifetime: int) -> None:
 def _get(connection: Connection, name: str) -> Robot:
     found = robots.find(connection, name)
     if found is None:
-        raise Missing(f"there is no robot {name}")
+        raise Missing(f"there is no robot {name}; `digestry robot list` shows them")
     return found
 
 
@@ -95,7 +95,7 @@ def _creator_id(connection: Connection, creator: Identity) -> int | None:
 
 def _add(connection: Connection, name: str, about: str, lifetime: int, caller: Caller) -> Made:
     if robots.find(connection, name) is not None:
-        raise Conflict(f"there is a robot {name} already")
+        raise Conflict(f"there is a robot {name} already; `digestry robot rotate {name}` makes another secret")
     creator_id = _creator_id(connection, caller.identity)
     robot_id = robots.insert_robot(connection, name, about, caller.identity.name, creator_id)
     made = _insert_secret(connection, robot_id, lifetime)
@@ -120,7 +120,7 @@ def _rotate(connection: Connection, name: str, lifetime: int, overlap: int, call
 def _revoke(connection: Connection, name: str, secret_id: str, caller: Caller) -> None:
     robot = _get(connection, name)
     if not robots.delete_secret(connection, robot.id, secret_id):
-        raise Missing(f"the robot {name} has no secret {secret_id}")
+        raise Missing(f"the robot {name} has no secret {secret_id}; `digestry robot show {name}` shows them")
     record(connection, caller, "robot.revoke", robot=name, secret=secret_id)
 
 

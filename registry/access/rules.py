@@ -25,7 +25,7 @@ class Rules:
     async def get(self, name: str) -> Rule:
         found = await self._database.read(ci.find_rule, name)
         if found is None:
-            raise Missing(f"there is no rule {name}")
+            raise Missing(f"there is no rule {name}; `digestry ci list` shows them")
         return found
 
     async def add(self, rule: Rule, caller: Caller) -> None:
@@ -39,14 +39,16 @@ class Rules:
 
 def _add(connection: Connection, rule: Rule, caller: Caller) -> None:
     if ci.find_rule(connection, rule.name) is not None:
-        raise Conflict(f"there is a rule {rule.name} already")
+        raise Conflict(
+            f"there is a rule {rule.name} already; take another name, or `digestry ci remove {rule.name}` first"
+        )
     ci.insert_rule(connection, rule)
     record(connection, caller, "ci.create", rule=rule.name, issuer=rule.issuer, audience=rule.audience)
 
 
 def _delete(connection: Connection, name: str, caller: Caller) -> None:
     if ci.find_rule(connection, name) is None:
-        raise Missing(f"there is no rule {name}")
+        raise Missing(f"there is no rule {name}; `digestry ci list` shows them")
     ci.delete_rule(connection, name)
     grants.delete_of_subject(connection, f"ci:{name}")
     tokens.delete_refresh_of(connection, f"ci:{name}")

@@ -1,6 +1,5 @@
 """The token service: credentials in, a short-lived token out, for as much of what was asked as the grants give."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ from registry.domain.scopes import ANY_ACTION, REGISTRY, REPOSITORY, Scope
 from registry.domain.secret_text import REFRESH_PREFIX, hash_of, make_secret, secret_id_of
 from registry.metadata import events, tokens
 from registry.metadata.database import Database
-
-log = logging.getLogger(__name__)
 
 DAY = 86_400_000
 REFRESH_LIFETIME = 30 * DAY

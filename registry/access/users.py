@@ -34,7 +34,7 @@ class Users:
     async def get(self, name: str) -> User:
         found = await self._database.read(users.find, name)
         if found is None:
-            raise Missing(f"there is no user {name}")
+            raise Missing(f"there is no user {name}; `digestry user list` shows them")
         return found
 
     async def groups_of(self, name: str) -> Sequence[str]:
@@ -95,13 +95,13 @@ class Users:
 def _get(connection: Connection, name: str) -> User:
     found = users.find(connection, name)
     if found is None:
-        raise Missing(f"there is no user {name}")
+        raise Missing(f"there is no user {name}; `digestry user list` shows them")
     return found
 
 
 def _add(connection: Connection, name: str, hashed: str, caller: Caller) -> None:
     if users.find(connection, name) is not None:
-        raise Conflict(f"there is a user {name} already")
+        raise Conflict(f"there is a user {name} already; take another name, or `digestry user password {name}`")
     users.insert_user(connection, name, hashed)
     record(connection, caller, "user.create", user=name)
 
@@ -148,7 +148,7 @@ def _make_administrator(connection: Connection, hashed: str, caller: Caller) -> 
 
 def _check_group(connection: Connection, group: str) -> None:
     if not users.group_exists(connection, group):
-        raise Missing(f"there is no group {group}")
+        raise Missing(f"there is no group {group}; `digestry group list` shows them")
 
 
 def _members_of(connection: Connection, group: str) -> list[str]:
@@ -158,7 +158,7 @@ def _members_of(connection: Connection, group: str) -> list[str]:
 
 def _add_group(connection: Connection, group: str, caller: Caller) -> None:
     if users.group_exists(connection, group):
-        raise Conflict(f"there is a group {group} already")
+        raise Conflict(f"there is a group {group} already; `digestry group join {group}` puts users into it")
     users.insert_group(connection, group)
     record(connection, caller, "group.create", group=group)
 
@@ -183,5 +183,5 @@ def _remove_member(connection: Connection, group: str, user: str, caller: Caller
     _check_group(connection, group)
     with keeping_an_administrator(connection):
         if not users.delete_member(connection, group, user):
-            raise Missing(f"{user} is not in the group {group}")
+            raise Missing(f"{user} is not in the group {group}; `digestry group members {group}` shows who is")
     record(connection, caller, "group.remove", group=group, user=user)

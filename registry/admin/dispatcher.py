@@ -9,16 +9,17 @@ from aiohttp import web
 
 from registry.admin.answers import Listed, json_response, problem_response
 from registry.admin.inputs import NoQuery, read_query
-from registry.admin.operation import Call, Operation
+from registry.admin.operation import Call
 from registry.admin.operations import ROOT, find
 from registry.assembly import Registry
-from registry.domain.access import Action, Caller, Peer
+from registry.domain.access import Action
 from registry.domain.errors import Denied, RegistryError, Unauthorized
 from registry.domain.names import RepositoryName
 from registry.domain.problems import Problem
 from registry.web.browsers import BrowserGuard
+from registry.web.callers import caller_of
 from registry.web.challenges import challenged
-from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
+from registry.web.requests import ROUTE, peer_of, request_id
 
 log = logging.getLogger(__name__)
 
@@ -53,21 +54,17 @@ class Dispatcher:
         operation, path = find(request.method, request.rel_url.raw_path)
         if request.method not in ("GET", "HEAD"):
             self._guard.check(request)
-        peer = peer_of(request)
+        peer, access = peer_of(request), self._registry.access
+        access.limits.check_address(peer.address)
         try:
-            caller = await self._caller(request, peer)
-            return await self._run(Call(request, self._registry, operation, path, peer, caller), operation)
+            identity = await access.authenticator.identify(request.headers.get("Authorization"), peer)
+            caller = caller_of(self._registry, request, identity)
+            return await self._run(Call(request, self._registry, operation, path, peer, caller))
         except Unauthorized as error:
             raise challenged(self._registry, error, peer, SCOPE) from error
 
-    async def _caller(self, request: web.Request, peer: Peer) -> Caller:
-        access = self._registry.access
-        identity = await access.authenticator.identify(request.headers.get("Authorization"), peer)
-        request[IDENTITY] = identity.name
-        access.limits.check_request(peer.address, identity.name if identity.is_known else None)
-        return Caller(identity, request_id(request), peer.address)
-
-    async def _run(self, call: Call, operation: Operation) -> web.StreamResponse:
+    async def _run(self, call: Call) -> web.StreamResponse:
+        operation = call.operation
         try:
             await operation.needs.check(call)
         except Denied:
@@ -81,9 +78,10 @@ class Dispatcher:
             arguments["query"] = query
         if operation.body is not None:
             arguments["body"] = await call.body()
-        return self._told(call, operation, await operation.handler(call, **arguments))
+        return self._told(call, await operation.handler(call, **arguments))
 
-    def _told(self, call: Call, operation: Operation, answer: Any) -> web.Response:
+    def _told(self, call: Call, answer: Any) -> web.Response:
+        operation = call.operation
         if operation.answer is None:
             return web.Response(status=204, headers={"Cache-Control": "no-store"})
         base = self._registry.settings.http.host + ROOT

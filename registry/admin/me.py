@@ -49,5 +49,5 @@ async def set_my_password(call: Call, body: PasswordChange) -> None:
     try:
         await access.logins.by_password(name, body.current, call.peer)
     except Unauthorized as error:  # who asks is known: to log in again would not help
-        raise Denied("the current password is not that") from error
+        raise Denied("the current password is wrong") from error
     await access.users.set_password(name, body.new, call.caller)

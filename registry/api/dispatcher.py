@@ -13,14 +13,15 @@ from registry.api.call import Call, decide, empty
 from registry.api.routes import ENDPOINTS, METHODS, Endpoint
 from registry.api.routing import Route, Target, parse_target
 from registry.assembly import Registry
-from registry.domain.access import ANYBODY, Caller, Identity
+from registry.domain.access import Identity
 from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsupported
 from registry.domain.names import RepositoryName
 from registry.domain.scopes import needed
 from registry.web.browsers import BrowserGuard
+from registry.web.callers import caller_of
 from registry.web.challenges import challenged
 from registry.web.errors import break_off, error_response
-from registry.web.requests import IDENTITY, ROUTE, client_address, peer_of, request_id
+from registry.web.requests import ROUTE, client_address, peer_of, request_id
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Dispatcher:
         named = target.route not in _WITHOUT_REPOSITORY
         repository = RepositoryName.parse(target.name) if named else RepositoryName()
         access, authorization = self._registry.access, request.headers.get("Authorization")
+        access.limits.check_address(client_address(request))
         try:
             identity = access.authenticator.recall(authorization, for_upload=endpoint.is_located)
             if identity is None:
@@ -81,14 +83,10 @@ class Dispatcher:
         self, request: BaseRequest, endpoint: Endpoint, target: Target, repository: RepositoryName, identity: Identity
     ) -> Call:
         """Raise TooManyRequests, or what is wrong with the reference."""
-        address = client_address(request)
-        if identity is not ANYBODY:
-            request[IDENTITY] = identity.name
-        self._registry.access.limits.check_request(address, identity.name if identity.is_known else None)
         return Call(
             request=request,
             registry=self._registry,
-            caller=Caller(identity, request_id(request), address),
+            caller=caller_of(self._registry, request, identity),
             repository=repository,
             reference=endpoint.reference(target.argument) if endpoint.reference else None,
             upload_id=target.argument,

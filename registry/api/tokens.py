@@ -11,7 +11,8 @@ from registry.domain.errors import Denied, RequestInvalid, Unauthorized
 from registry.domain.scopes import parse_scopes
 from registry.domain.times import rfc3339
 from registry.web.bodies import read_form
-from registry.web.requests import IDENTITY, ROUTE, peer_of, request_id
+from registry.web.challenges import asked_for_password
+from registry.web.requests import IDENTITY, ROUTE, client_address, peer_of, request_id
 
 FORM_LIMIT = 64 * 1024
 _NO_STORE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
@@ -23,6 +24,7 @@ def token_by_get(registry: Registry) -> Handler:
     """GET /auth/token?service=&scope=&offline_token=, with Basic credentials or without any."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        _begin(registry, request)
         wanted = _request(registry, request, request.query.getall("scope", ()), request.query)
         return await _answer(
             registry, request, registry.access.token_service.by_basic(request.headers.get("Authorization"), wanted)
@@ -35,11 +37,17 @@ def token_by_post(registry: Registry) -> Handler:
     """POST /auth/token with grant_type=password or refresh_token."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        _begin(registry, request)
         form = await read_form(request, FORM_LIMIT)
         wanted = _request(registry, request, form.get("scope", ()), {name: values[0] for name, values in form.items()})
         return await _answer(registry, request, _by_form(registry, form, wanted))
 
     return answer
+
+
+def _begin(registry: Registry, request: web.Request) -> None:
+    request[ROUTE] = "token"
+    registry.access.limits.check_address(client_address(request))
 
 
 def _by_form(registry: Registry, form: Mapping[str, Sequence[str]], wanted: TokenRequest) -> Awaitable[Issued]:
@@ -63,13 +71,11 @@ def _request(
 
 
 async def _answer(registry: Registry, request: web.Request, issuing: Awaitable[Issued]) -> web.Response:
-    request[ROUTE] = "token"
     try:
         issued = await issuing
     except Unauthorized as error:
         # A Bearer challenge would lead back here
-        error.headers = {"WWW-Authenticate": f'Basic realm="{registry.settings.auth.htpasswd.realm}"'}
-        raise
+        raise asked_for_password(registry, error) from error
     request[IDENTITY] = issued.subject
     body = {
         "token": issued.token,

@@ -29,7 +29,7 @@ def _auth(chosen: Settings) -> list[str]:
     if mode == "htpasswd" and not auth.htpasswd.path:
         raise SettingsError(["auth.mode is htpasswd: auth.htpasswd.path must name the file (`htpasswd -Bc FILE USER`)"])
     if mode.startswith("open"):
-        return ["auth.htpasswd.path is not asked: auth.mode is open"] if auth.htpasswd.path else []
+        return [f"auth.htpasswd.path is not asked: auth.mode is {mode}"] if auth.htpasswd.path else []
     if auth.plainhttp:
         return ["auth.plainhttp: passwords are taken over plain HTTP; whoever listens on the way has them"]
     return []

@@ -101,7 +101,7 @@ def _tell_first_administrator(secret: str, *, is_chosen: bool) -> None:
     """To the terminal, not to the log: what is shown once must not be kept."""
     shown = "the password in auth.adminsecret" if is_chosen else f"this password, shown only now:\n\n    {secret}\n"
     print(
-        f"First start: there is one user, {FIRST_ADMINISTRATOR}. Log in with {shown}\n"
+        f"Nobody administered this registry: the user {FIRST_ADMINISTRATOR} does now. Log in with {shown}\n"
         f"Another one: digestry user password {FIRST_ADMINISTRATOR}",
         file=sys.stderr,
         flush=True,

@@ -108,7 +108,7 @@ class Uploads:
             for row, key in found:
                 last = key.id
                 if not await may_push(key.identity, key.repository):
-                    await self._receiver.abandon(row, "expired")
+                    await self._receiver.abandon(row)
                     total += 1
         return total
 

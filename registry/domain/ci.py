@@ -144,8 +144,10 @@ def _problems(provider: Provider, claims: Mapping[str, Sequence[str]]) -> Iterat
     if len(claims) > CLAIMS_LIMIT:
         yield f"a rule has at most {CLAIMS_LIMIT} claims"
     for name, values in claims.items():
-        if not _is_text(name) or name in _ALWAYS_EXAMINED:
-            yield f"claims are those beside {', '.join(_ALWAYS_EXAMINED)}"
+        if not _is_text(name):
+            yield f"a claim's name is text of at most {TEXT_LIMIT} characters"
+        if name in _ALWAYS_EXAMINED:
+            yield f"{', '.join(_ALWAYS_EXAMINED)} are looked at for every rule; name another claim"
         if not 0 < len(values) <= VALUES_LIMIT:
             yield f"a claim has 1 to {VALUES_LIMIT} values"
         for value in values:
@@ -155,7 +157,7 @@ def _problems(provider: Provider, claims: Mapping[str, Sequence[str]]) -> Iterat
 def _problems_of_value(provider: Provider, name: str, value: str) -> Iterator[str]:
     star = value.find("*")
     if not _is_text(value) or star == 0 or -1 < star < len(value) - 1:
-        yield "a value is text, exact or with one * at its end, and more than that"
+        yield "a value is text, whole or with one * at its end; * alone would let every job in"
     is_id = name in provider.ids or name.endswith("_id")
     if is_id and star >= 0:
         yield f"{name} is exact, without *"

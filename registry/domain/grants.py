@@ -153,10 +153,6 @@ class Rights:
             return False
         return any(grant.gives(verb) and grant.pattern.covers(pattern) for grant in self.grants)
 
-    def everywhere(self, verb: Action) -> bool:
-        """Whether `verb` may be done to every repository."""
-        return "" in self._deep[verb] and (self.within is None or self.within.everywhere(verb))
-
     def anywhere(self, verb: Action) -> bool:
         """Whether there may be a repository to which `verb` may be done."""
         found = self._exact[verb] or self._level[verb] or self._deep[verb]

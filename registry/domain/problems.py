@@ -1,4 +1,6 @@
-"""What can be wrong with a change to users, groups, robots, grants and rules; `/api/v1/` and the commands tell it.
+"""What can be wrong with a change to users, groups, robots, grants and rules, or with a question about access.
+
+`/api/v1/` and the commands tell it.
 
 Problem
 ├── Invalid    400

@@ -31,49 +31,37 @@ def append(
     new: Digest | None = None,
 ) -> None:
     """Record an act, in the transaction that does it."""
-    connection.execute(
-        insert(event).values(
-            at=now(),
-            identity=scene.caller.identity.name,
-            action=action,
-            repository_id=scene.repository_id,
-            repository=scene.repository,
-            tag=tag,
-            old_digest=old,
-            new_digest=new,
-            request_id=scene.caller.request_id,
-            address=scene.caller.address or None,
-            credential=scene.caller.identity.credential or None,
-        )
+    _insert(
+        connection,
+        scene.caller,
+        action,
+        repository_id=scene.repository_id,
+        repository=scene.repository,
+        tag=tag,
+        old_digest=old,
+        new_digest=new,
     )
 
 
 def append_access(connection: Connection, caller: Caller, action: str, details: Mapping[str, object]) -> None:
     """Record what concerns no repository, such as a new user; `details` never holds a secret."""
+    _insert(connection, caller, action, details=json.dumps(details, ensure_ascii=False, sort_keys=True))
+
+
+def append_denial(connection: Connection, caller: Caller, repository: RepositoryName, action: str) -> None:
+    """Record that somebody known was refused, whether or not there is such a repository."""
+    _insert(connection, caller, "access.denied", repository=repository or None, details=json.dumps({"action": action}))
+
+
+def _insert(connection: Connection, caller: Caller, action: str, **columns: object) -> None:
     connection.execute(
         insert(event).values(
             at=now(),
             identity=caller.identity.name,
             action=action,
-            request_id=caller.request_id,
+            request_id=caller.request_id or None,
             address=caller.address or None,
             credential=caller.identity.credential or None,
-            details=json.dumps(details, ensure_ascii=False, sort_keys=True),
-        )
-    )
-
-
-def append_denial(connection: Connection, caller: Caller, repository: RepositoryName, action: str) -> None:
-    """Record that somebody known was refused, whether or not there is such a repository."""
-    connection.execute(
-        insert(event).values(
-            at=now(),
-            identity=caller.identity.name,
-            action="access.denied",
-            repository=repository,
-            request_id=caller.request_id,
-            address=caller.address or None,
-            credential=caller.identity.credential or None,
-            details=json.dumps({"action": action}),
+            **columns,
         )
     )

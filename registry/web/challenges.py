@@ -13,12 +13,19 @@ TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 
 def challenged(registry: Registry, error: Unauthorized, peer: Peer, scopes: str) -> RegistryError:
     """The refusal with the way in: a token for the scopes, or a password where no address of ours is known."""
-    http, auth = registry.settings.http, registry.settings.auth
-    if http.host:
-        text = f'Bearer realm="{http.host}{TOKEN_PATH}",service="{registry.service}"'
+    host = registry.settings.http.host
+    if host:
+        text = f'Bearer realm="{host}{TOKEN_PATH}",service="{registry.service}"'
         error.headers = {"WWW-Authenticate": f'{text},scope="{scopes}"' if scopes else text}
-    elif registry.access.logins.may_come_from(peer):
-        error.headers = {"WWW-Authenticate": f'Basic realm="{auth.htpasswd.realm}"'}
-    else:
-        return Denied("logging in needs https here, since passwords are not taken over plain HTTP (auth.plainhttp)")
+        return error
+    try:
+        registry.access.logins.check_way(peer)
+    except Denied as refusal:
+        return refusal
+    return asked_for_password(registry, error)
+
+
+def asked_for_password(registry: Registry, error: Unauthorized) -> Unauthorized:
+    """The refusal with a Basic challenge."""
+    error.headers = {"WWW-Authenticate": f'Basic realm="{registry.settings.auth.htpasswd.realm}"'}
     return error

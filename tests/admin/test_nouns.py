@@ -30,7 +30,8 @@ async def test_users(world: World) -> None:
     assert (await world.call("GET", "me", who="ann")).status == 401
     assert (await world.send("GET", "/api/v1/me", headers=basic("ann", OTHER))).status == 200
     assert (await world.call("DELETE", "users/ann")).status == 204
-    assert (await world.call("GET", "users/ann")).problem()["detail"] == "there is no user ann"
+    gone = (await world.call("GET", "users/ann")).problem()["detail"]
+    assert gone == "there is no user ann; `digestry user list` shows them"
 
 
 async def test_groups(world: World) -> None:

@@ -659,7 +659,7 @@ def test_rights_end_while_a_body_arrives_and_between_two(site: Site, new_name: N
         for answer in answers:
             assert_error(answer, ending.status, CODES[ending.status])
     # The periodic work, which a worker does once a minute
-    operate(site.server, lambda registry: registry.uploads.end_refused(registry.may_push))
+    operate(site.server, lambda registry: registry.uploads.end_refused(registry.access.authenticator.may_push))
     assert [is_gone(site, upload_id) for upload_id in idle] == [not ending.may_come_back] * 2
 
 

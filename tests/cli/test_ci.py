@@ -148,12 +148,13 @@ def test_a_rule_has_a_provider_and_a_claim(digestry: Commands, flags: list[str])
 
 def test_a_rule_goes_with_its_grants(digestry: Commands) -> None:
     add(digestry, *GITHUB, *HOST)
-    assert digestry.refused("ci", "add", "deploy", *GITHUB, *HOST) == "there is a rule deploy already"
+    told = "there is a rule deploy already; take another name, or `digestry ci remove deploy` first"
+    assert digestry.refused("ci", "add", "deploy", *GITHUB, *HOST) == told
     digestry.done("grant", "add", "ci:deploy", "**", "pull")
     digestry.done("ci", "remove", "deploy")
     assert digestry.done("grant", "list", "--json").json == []
     for command in ("show", "remove"):
-        assert digestry.refused("ci", command, "deploy") == "there is no rule deploy"
+        assert digestry.refused("ci", command, "deploy") == "there is no rule deploy; `digestry ci list` shows them"
 
 
 # --- ci test ---------------------------------------------------------------------------------------------------------

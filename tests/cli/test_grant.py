@@ -77,7 +77,8 @@ def test_a_grant_is_taken_back(digestry: Commands) -> None:
     said = digestry.done("grant", "remove", "anonymous", "team/**")
     assert said.out == "took back: anonymous has pull,push on team/**\n"
     assert [grant["pattern"] for grant in digestry.done("grant", "list", "--json").json] == ["team/app"]
-    assert digestry.refused("grant", "remove", "anonymous", "team/**") == "anonymous has no grant on team/**"
+    told = "anonymous has no grant on team/**; `digestry grant list --subject anonymous` shows what it has"
+    assert digestry.refused("grant", "remove", "anonymous", "team/**") == told
 
 
 @pytest.fixture

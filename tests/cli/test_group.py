@@ -20,7 +20,8 @@ def test_a_new_group_says_what_comes_next(digestry: Commands) -> None:
     assert "digestry group join team alice" in said.out
     assert "digestry grant add group:team 'team/**' pull,push" in said.out
     assert digestry.done("group", "add", "other", "--json").json == {"name": "other"}
-    assert digestry.refused("group", "add", "team") == "there is a group team already"
+    told = "there is a group team already; `digestry group join team` puts users into it"
+    assert digestry.refused("group", "add", "team") == told
     assert "letters and digits" in digestry.refused("group", "add", "a group")
 
 

@@ -76,7 +76,8 @@ def test_a_revoked_secret_is_good_no_more(digestry: Commands, is_whole: bool) ->
     assert secret not in said.out
     assert not comes_in(digestry, secret)
     told = digestry.refused("robot", "revoke", "build", named)
-    assert told == f"the robot build has no secret {secret.split('_')[1]}"
+    shown = "`digestry robot show build` shows them"
+    assert told == f"the robot build has no secret {secret.split('_')[1]}; {shown}"
 
 
 def test_out_and_in_again(digestry: Commands) -> None:
@@ -120,7 +121,8 @@ def test_a_robot_whose_maker_is_out_is_told(digestry: Commands) -> None:
 @pytest.mark.parametrize("arguments", [["rotate"], ["revoke", "canary"], ["disable"], ["enable"], ["remove"], ["show"]])
 def test_no_robot_of_that_name(digestry: Commands, arguments: list[str]) -> None:
     command, *rest = arguments
-    assert digestry.refused("robot", command, "build", *rest) == "there is no robot build"
+    told = "there is no robot build; `digestry robot list` shows them"
+    assert digestry.refused("robot", command, "build", *rest) == told
 
 
 def test_what_is_no_robot_is_refused(digestry: Commands) -> None:

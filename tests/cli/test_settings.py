@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def digestry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "registry", *arguments]
@@ -47,6 +49,14 @@ def test_passwords_on_plain_http_are_warned_of(tmp_path: Path) -> None:
     done = digestry(tmp_path, "config", "check", "--set", "auth.mode=required", "--set", "auth.plainhttp=true")
     assert done.returncode == 0
     assert "passwords are taken over plain HTTP" in done.stdout
+
+
+@pytest.mark.parametrize(("mode", "told"), [("auto", "open"), ("open", "open"), ("open-anywhere", "open-anywhere")])
+def test_a_file_that_nobody_is_compared_with_is_warned_of(tmp_path: Path, mode: str, told: str) -> None:
+    flags = ["--set", f"auth.mode={mode}", "--set", "auth.htpasswd.path=users"]
+    done = digestry(tmp_path, "config", "check", *flags)
+    assert done.returncode == 0
+    assert f"auth.htpasswd.path is not asked: auth.mode is {told}\n" in done.stdout
 
 
 def test_the_mode_htpasswd_needs_its_file(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def test_a_password_is_no_argument(digestry: Commands, arguments: list[str]) -> 
 
 def test_a_name_is_one_users(digestry: Commands) -> None:
     digestry.done("user", "add", "alice", stdin=PASSWORD)
-    assert digestry.refused("user", "add", "alice", stdin=OTHER) == "there is a user alice already"
+    told = "there is a user alice already; take another name, or `digestry user password alice`"
+    assert digestry.refused("user", "add", "alice", stdin=OTHER) == told
     assert comes_in(digestry, "alice", PASSWORD)
 
 
@@ -83,7 +84,7 @@ def test_another_password(digestry: Commands) -> None:
     digestry.done("user", "password", "alice", stdin=OTHER)
     assert comes_in(digestry, "alice", OTHER)
     assert not comes_in(digestry, "alice", PASSWORD)
-    assert digestry.refused("user", "password", "bob") == "there is no user bob"
+    assert digestry.refused("user", "password", "bob") == "there is no user bob; `digestry user list` shows them"
 
 
 def test_out_and_in_again(digestry: Commands) -> None:
@@ -99,7 +100,7 @@ def test_out_and_in_again(digestry: Commands) -> None:
 
 @pytest.mark.parametrize("command", ["disable", "enable", "remove"])
 def test_nobody_of_that_name(digestry: Commands, command: str) -> None:
-    assert digestry.refused("user", command, "alice") == "there is no user alice"
+    assert digestry.refused("user", command, "alice") == "there is no user alice; `digestry user list` shows them"
 
 
 @pytest.mark.parametrize("command", ["disable", "remove"])

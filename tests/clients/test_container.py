@@ -101,7 +101,7 @@ def test_the_image_itself_asks_everybody_who_they_are(service: Service) -> None:
     started = service.docker("run", "--detach", "--network", "none", "digestry")
     wait_for_log(service, started, "listening on")
     told = service.docker.run("logs", started).stderr.decode()
-    assert "First start: there is one user, admin. Log in with this password" in told
+    assert "the user admin does now. Log in with this password" in told
     code = "import urllib.request as r\ntry: r.urlopen('http://127.0.0.1:5000/v2/')\nexcept OSError as e: print(e.code)"
     assert service.docker("exec", started, "python3", "-c", code) == "401"
     service.docker("rm", "--force", "--volumes", started)

@@ -123,6 +123,19 @@ def test_a15_values_that_a_claim_cannot_have(claim: str, value: str) -> None:
         make(claims={"repository_id": ["1234"], claim: [value]})
 
 
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"ref": ["*"]}, r"whole or with one \* at its end; \* alone would let every job in"),
+        ({"iss": ["x"]}, "iss, aud, exp, iat, nbf, jti are looked at for every rule; name another claim"),
+        ({"": ["x"]}, "a claim's name is text"),
+    ],
+)
+def test_a_refused_claim_says_what_to_write(claims: dict[str, list[str]], told: str) -> None:
+    with pytest.raises(Invalid, match=told):
+        make(claims={**IDS, **claims})
+
+
 def test_a15_a_generic_sub_is_exact() -> None:
     with pytest.raises(Invalid):
         make("generic", {"sub": ["job:*"]}, issuer="https://issuer.example.com")
