@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from registry import values
-from registry.addresses import listens_on_loopback
+from registry.addresses import is_loopback, listens_on_loopback
 
 PREFIX = "REGISTRY_"
 
@@ -119,9 +120,9 @@ class AuthSettings:
         "auto",
         values.choice("auto", "open", "open-anywhere", "required", "htpasswd"),
         "required: grants decide; htpasswd: who is in the file may push, pull and delete all; "
-        "open: everybody may do everything, refused off loopback; "
+        "open: everybody may do everything, refused off loopback and behind a proxy; "
         "open-anywhere: everybody may push, pull and delete, on any address; "
-        "auto: open on loopback, else required",
+        "auto: open on loopback without a proxy, else required",
     )
     htpasswd: HtpasswdSettings = HtpasswdSettings()
     token: TokenSettings = TokenSettings()
@@ -197,7 +198,13 @@ def auth_mode(settings: Settings) -> str:
     mode = settings.auth.mode
     if mode != "auto":
         return mode
-    return "open" if listens_on_loopback(settings.http.addr) else "required"
+    return "open" if serves_this_machine(settings.http) else "required"
+
+
+def serves_this_machine(http: HttpSettings) -> bool:
+    """Whether nobody else is meant to come: neither to the address, nor through a proxy on this machine."""
+    host = urlsplit(http.host).hostname or "localhost"
+    return listens_on_loopback(http.addr) and not http.trustedproxies and is_loopback(host)
 
 
 # --- the catalogue: the tree above, flat -----------------------------------------------------------------------

@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 from registry import metrics
@@ -76,7 +76,7 @@ class _Slot:
 class Supervisor:
     """Keeps the workers running that `settings.http.workers` asks for.
 
-    `reload` reads the settings anew and raises SettingsError when they are wrong.
+    `reload` is given the settings that are in force, reads them anew and raises SettingsError when they are wrong.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Supervisor:
         settings: Settings,
         sockets: Sequence[socket.socket],
         instance: Instance,
-        reload: Callable[[], Settings],
+        reload: Callable[[Settings], Settings],
         mark: FailureMark,
     ) -> None:
         self._settings = settings
@@ -143,16 +143,14 @@ class Supervisor:
     def _reload(self) -> None:
         """A new generation takes over slot by slot; the old one goes on until then."""
         try:
-            fresh = self._read_again()
+            fresh = self._read_again(self._settings)
         except SettingsError as error:
             log.error("the settings are wrong and stay as they were: %s", error)  # noqa: TRY400 - its text says all
             return
         except Exception:
             log.exception("the settings can't be read and stay as they were")
             return
-        self._settings = _with_the_places_of(self._settings, fresh)
-        if self._settings != fresh:
-            log.warning("http.addr and where the data lies stay as they are until a restart")
+        self._settings = fresh
         self._generation += 1
         self._slots = _slots(self._settings)
         log.info("settings read again: new workers take over")
@@ -276,13 +274,6 @@ class Supervisor:
             log.error("a worker does not answer and is killed", extra={"worker": worker.pid})
             worker.heard_at = now  # a disk that hangs can delay its end
         _kill([*late, *stuck])
-
-
-def _with_the_places_of(old: Settings, fresh: Settings) -> Settings:
-    """Sockets are bound, and locks are held, for where the server was started."""
-    storage = replace(fresh.storage, driver=old.storage.driver, filesystem=old.storage.filesystem)
-    http = replace(fresh.http, addr=old.http.addr)
-    return replace(fresh, http=http, storage=storage, database=old.database)
 
 
 def _slots(settings: Settings) -> dict[int, _Slot]:

@@ -160,6 +160,9 @@ def test_values_that_are_refused(flag: str) -> None:
         (["http.addr=192.0.2.1:5000"], "required"),
         (["http.addr=:5000", "auth.mode=open-anywhere"], "open-anywhere"),
         (["auth.mode=required"], "required"),
+        (['http.trustedproxies=["127.0.0.1"]'], "required"),
+        (["http.host=https://registry.example.com"], "required"),
+        (["http.host=http://localhost:5000"], "open"),
     ],
 )
 def test_off_loopback_everybody_must_log_in(flags: list[str], mode: str) -> None:

@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hash"),
         sqlite_with_rowid=False,
     )
+    op.create_index("refresh_token_credential", "refresh_token", ["credential"], unique=False)
     op.create_index("refresh_token_expiry", "refresh_token", ["expires_at"], unique=False)
     op.create_index("refresh_token_subject", "refresh_token", ["subject"], unique=False)
     op.create_table(

@@ -33,6 +33,7 @@ class Authenticator:
         self._access_tokens = access_tokens
         self._opened = opened
         self._recent: dict[str | None, Identity] = {}
+        self._recent_as_of = 0.0
         self._upload_expiry = upload_expiry
         self._now = now
 
@@ -40,7 +41,10 @@ class Authenticator:
         """What `identify` has said in this second; None when it must be asked. Passwords are not kept for this."""
         if self._opened is not None:
             return self._opened
-        return self._recent.get(authorization) if self._directory.is_fresh() and not for_upload else None
+        directory = self._directory
+        if for_upload or directory.as_of != self._recent_as_of or not directory.is_fresh():
+            return None
+        return self._recent.get(authorization)
 
     async def identify(self, authorization: str | None, peer: Peer, *, for_upload: bool = False) -> Identity:
         """Raise Unauthorized for bad credentials, Denied for a password in the clear, TooManyRequests, Unavailable.
@@ -50,22 +54,26 @@ class Authenticator:
         """
         if self._opened is not None:
             return self._opened
-        if not self._directory.is_fresh() or len(self._recent) > RECENT_LIMIT:
-            self._recent.clear()
         await self._directory.renew()
+        as_of = self._directory.as_of
         if authorization is None:
-            found = Identity(ANONYMOUS.name, await self._directory.anonymous())
-            self._recent[None] = found
-            return found
+            return self._keep(None, Identity(ANONYMOUS.name, await self._directory.anonymous()), as_of)
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer":
             found = await self._bearer(value.strip(), for_upload)
-            if not for_upload:
-                self._recent[authorization] = found
-            return found
+            return found if for_upload else self._keep(authorization, found, as_of)
         if scheme.lower() == "basic":
             return await self._logins.by_basic(value, peer)
         raise Unauthorized("send the Authorization of this answer's WWW-Authenticate")
+
+    def _keep(self, authorization: str | None, found: Identity, as_of: float) -> Identity:
+        """Remember it until the directory is renewed, by whomever; not at all if it was meanwhile."""
+        if as_of == self._directory.as_of:
+            if as_of != self._recent_as_of or len(self._recent) > RECENT_LIMIT:
+                self._recent.clear()
+                self._recent_as_of = as_of
+            self._recent[authorization] = found
+        return found
 
     async def again(self, identity: Identity) -> Identity:
         """The same with the rights of now, for requests that take long; raise Unauthorized when it is good no more."""

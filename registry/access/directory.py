@@ -12,7 +12,16 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from registry.access.htpasswd import Htpasswd
-from registry.domain.grants import ACCOUNT_LIMIT, ALL, ANONYMOUS_SUBJECT, AUTHENTICATED, CONTENT_VERBS, Grant, Rights
+from registry.domain.grants import (
+    ACCOUNT_LIMIT,
+    ALL,
+    ANONYMOUS_SUBJECT,
+    AUTHENTICATED,
+    CONTENT_VERBS,
+    NO_RIGHTS,
+    Grant,
+    Rights,
+)
 from registry.metadata import ci, grants, revision, robots, users
 from registry.metadata.database import Database
 from registry.metadata.robots import Robot, Secret
@@ -63,23 +72,24 @@ class Directory:
         self._htpasswd = htpasswd
         self._everything_for_file = everything_for_file
         self._entries: dict[str, object] = {}
-        self._checked_at = -FRESH_SECONDS
+        # When the revision was last read, by the monotonic clock
+        self.as_of = -FRESH_SECONDS
         self.revision = 0
 
     def is_fresh(self) -> bool:
         """Whether nothing known is older than a second."""
-        return time.monotonic() - self._checked_at < FRESH_SECONDS
+        return time.monotonic() - self.as_of < FRESH_SECONDS
 
     async def renew(self) -> None:
         """Forget what has changed. Raises Unavailable when nobody can tell: then nothing is decided."""
         began = time.monotonic()
-        if began - self._checked_at < FRESH_SECONDS:
+        if began - self.as_of < FRESH_SECONDS:
             return
         found = await self._database.read(revision.read)
         if found != self.revision:
             self.revision = found
             self._entries.clear()
-        self._checked_at = began
+        self.as_of = began
 
     @property
     def costliest(self) -> str | None:
@@ -94,14 +104,14 @@ class Directory:
         """The user, in the database or else in the file; None for one who is unknown or disabled."""
         if len(name) > ACCOUNT_LIMIT:
             return None
-        user, rights = await self._entry(f"user:{name}", lambda: self._database.read(_user, name))
+        password = self._htpasswd.find(name) if self._htpasswd else None
+        extra = _everything(name) if password and self._everything_for_file else []
+        key = f"{'user' if password is None else 'file'}:{name}"
+        user, rights = await self._entry(key, lambda: self._database.read(_user, name, password is not None, extra))
         if user is not None:
             return None if user.is_disabled else Person(user.password, f"user.{user.id}.{user.version}", rights)
-        password = self._htpasswd.find(name) if self._htpasswd else None
         if password is None:
             return None
-        if self._everything_for_file:
-            rights = await self._entry(f"file:{name}", lambda: _with_everything(name, rights))
         return Person(password, f"file.{sha256(password.encode()).hexdigest()[:16]}", rights, is_from_file=True)
 
     async def machine(self, name: str) -> Machine | None:
@@ -162,8 +172,8 @@ def robot_credential(secret: Secret) -> str:
     return f"robot.{secret.robot_id}.{secret.id}"
 
 
-async def _with_everything(name: str, rights: Rights) -> Rights:
-    return Rights([*rights.grants, Grant(f"user:{name}", ALL, CONTENT_VERBS, source="auth.mode = htpasswd")])
+def _everything(name: str) -> list[Grant]:
+    return [Grant(f"user:{name}", ALL, CONTENT_VERBS, source="auth.mode = htpasswd")]
 
 
 def _rights(connection: Connection, subjects: Sequence[str]) -> Rights:
@@ -174,9 +184,14 @@ def _known_rights(connection: Connection, *subjects: str) -> Rights:
     return _rights(connection, [*subjects, AUTHENTICATED, ANONYMOUS_SUBJECT])
 
 
-def _user(connection: Connection, name: str) -> tuple[User | None, Rights]:
+def _user(connection: Connection, name: str, is_in_file: bool, extra: Sequence[Grant]) -> tuple[User | None, Rights]:
+    """Whom the database has goes before the file. Nothing is built for names that strangers make up."""
+    user = users.find(connection, name)
+    if user is None and not is_in_file:
+        return None, NO_RIGHTS
     groups = [f"group:{group}" for group in users.groups_of(connection, name)]
-    return users.find(connection, name), _known_rights(connection, f"user:{name}", *groups)
+    rights = _known_rights(connection, f"user:{name}", *groups)
+    return user, rights if user else Rights([*rights.grants, *extra])
 
 
 def _robot(connection: Connection, name: str) -> tuple[Robot, Sequence[Secret], Rights] | None:

@@ -10,7 +10,7 @@ from registry.domain.action import Action
 from registry.domain.grants import Grant
 from registry.domain.problems import Invalid, Missing
 from registry.metadata import ci, grants, robots, users
-from registry.metadata.database import Database
+from registry.metadata.database import Database, on_full_disk
 
 
 class Grants:
@@ -69,6 +69,7 @@ def _add(connection: Connection, grant: Grant, caller: Caller) -> Grant:
     return Grant(grant.subject, grant.pattern, verbs, grant_id)
 
 
+@on_full_disk
 def _remove(connection: Connection, grant_id: int, caller: Caller) -> None:
     held = grants.find(connection, grant_id)
     if held is None:

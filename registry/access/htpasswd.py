@@ -19,7 +19,7 @@ _BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu
 
 
 class Htpasswd:
-    """Users and their hashes. A file that goes away later counts as it last was; an empty one holds nobody.
+    """Users and their hashes. A file that goes away later counts as it last was; one that stays empty holds nobody.
 
     The file is small and local, so that it is looked at on the event loop, once a second at most.
     """
@@ -30,7 +30,7 @@ class Htpasswd:
         self._clock = clock
         self._hashes: dict[str, str] = {}
         self._state: tuple[int, int, int] | None = None
-        self._is_gone = False
+        self._is_gone = self._was_empty = False
         self._looked_at = clock()
         try:
             self._read()
@@ -78,7 +78,12 @@ class Htpasswd:
             # Before its content: what is written meanwhile is found at the next look
             self._state = _state_of(os.fstat(file.fileno()))
             text = file.read().decode(errors="replace")
-        self._hashes, ignored = _parse(text.splitlines())
+        hashes, ignored = _parse(text.splitlines())
+        if self._hashes and not hashes and not self._was_empty:
+            # Tools write it in place: empty for a moment is no reason to end everybody's pushes
+            self._was_empty, self._state = True, None
+            return
+        self._hashes, self._was_empty = hashes, False
         if ignored:
             told = ", ".join(map(str, ignored[:LINES_TOLD])) + (", …" if len(ignored) > LINES_TOLD else "")
             log.warning(

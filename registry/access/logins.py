@@ -65,7 +65,7 @@ class Logins:
         if not (peer.is_private or self._plain):
             raise Denied(
                 "passwords are not taken over plain HTTP: use https; behind a proxy that ends TLS, "
-                "name it in http.trustedproxies; or set auth.plainhttp where nobody listens"
+                "name it in http.trustedproxies; or set auth.plainhttp where nobody can read the network"
             )
 
     def check_tries(self, name: str, peer: Peer) -> None:

@@ -75,7 +75,7 @@ class Passwords:
             compared = stored if stored is not None and data is not None else None
             against = compared or self._dummy(stored or like)
             matches = await asyncio.get_running_loop().run_in_executor(
-                self._thread, bcrypt.checkpw, b"-" if data is None else data, against.encode()
+                self._thread, self._compare, b"-" if data is None else data, against, like
             )
         if not matches or compared is None:
             return False
@@ -104,6 +104,14 @@ class Passwords:
                 yield
         finally:
             self._queued -= 1
+
+    def _compare(self, data: bytes, against: str, like: str | None) -> bool:
+        """A hash that costs less than an unknown name does must not tell that there is one (A-11)."""
+        matches = bcrypt.checkpw(data, against.encode())
+        dummy = self._dummy(like)
+        if against[4:6] < dummy[4:6]:
+            bcrypt.checkpw(data, dummy.encode())
+        return matches
 
     def _dummy(self, like: str | None) -> str:
         """No password has this hash, and to find that out takes as long as for `like`."""

@@ -12,7 +12,7 @@ from registry.domain.paging import Page, PageRequest
 from registry.domain.problems import Conflict, Invalid, Missing
 from registry.domain.secret_text import ROBOT_PREFIX, hash_of, make_secret
 from registry.metadata import grants, robots, tokens, users
-from registry.metadata.database import Database
+from registry.metadata.database import Database, on_full_disk
 from registry.metadata.robots import Robot, Secret
 
 DAY = 86_400_000
@@ -117,6 +117,7 @@ def _rotate(connection: Connection, name: str, lifetime: int, overlap: int, call
     return made
 
 
+@on_full_disk
 def _revoke(connection: Connection, name: str, secret_id: str, caller: Caller) -> None:
     robot = _get(connection, name)
     if not robots.delete_secret(connection, robot.id, secret_id):
@@ -124,11 +125,13 @@ def _revoke(connection: Connection, name: str, secret_id: str, caller: Caller) -
     record(connection, caller, "robot.revoke", robot=name, secret=secret_id)
 
 
+@on_full_disk
 def _set_disabled(connection: Connection, name: str, disabled: bool, caller: Caller) -> None:
     robots.set_disabled(connection, _get(connection, name).id, disabled=disabled)
     record(connection, caller, "robot.disable" if disabled else "robot.enable", robot=name)
 
 
+@on_full_disk
 def _delete(connection: Connection, name: str, caller: Caller) -> None:
     robots.delete_robot(connection, _get(connection, name).id)
     grants.delete_of_subject(connection, f"robot:{name}")

@@ -8,7 +8,7 @@ from registry.domain.ci import Rule
 from registry.domain.paging import Page, PageRequest
 from registry.domain.problems import Conflict, Missing
 from registry.metadata import ci, grants, tokens
-from registry.metadata.database import Database
+from registry.metadata.database import Database, on_full_disk
 
 
 class Rules:
@@ -46,6 +46,7 @@ def _add(connection: Connection, rule: Rule, caller: Caller) -> None:
     record(connection, caller, "ci.create", rule=rule.name, issuer=rule.issuer, audience=rule.audience)
 
 
+@on_full_disk
 def _delete(connection: Connection, name: str, caller: Caller) -> None:
     if ci.find_rule(connection, name) is None:
         raise Missing(f"there is no rule {name}; `digestry ci list` shows them")

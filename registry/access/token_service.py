@@ -1,6 +1,7 @@
 """The token service: credentials in, a short-lived token out, for as much of what was asked as the grants give."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from registry.access.directory import Directory
 from registry.access.logins import Logins, parse_basic
 from registry.domain.access import ANONYMOUS, Caller, Identity, Peer
 from registry.domain.action import Action
-from registry.domain.errors import RequestInvalid, Unauthorized
+from registry.domain.errors import RequestInvalid, Unauthorized, Unavailable
 from registry.domain.names import RepositoryName
 from registry.domain.scopes import ANY_ACTION, REGISTRY, REPOSITORY, Scope
 from registry.domain.secret_text import REFRESH_PREFIX, hash_of, make_secret, secret_id_of
@@ -20,6 +21,8 @@ from registry.metadata.database import Database
 
 DAY = 86_400_000
 REFRESH_LIFETIME = 30 * DAY
+# Logins that are kept of one credential: the oldest end for new ones
+REFRESH_LIMIT = 100
 # Prolonged at most this often
 REFRESH_STEP = DAY
 # As whom failed tries of jobs are counted
@@ -100,7 +103,8 @@ class TokenService:
             raise Unauthorized("this login has ended; log in again")
         is_job = stored.subject.startswith("ci:")
         if not is_job and stored.left < REFRESH_LIFETIME - REFRESH_STEP:
-            await self._database.write(tokens.prolong_refresh, hash_of(text), REFRESH_LIFETIME)
+            with suppress(Unavailable):  # it is good for weeks still
+                await self._database.write(tokens.prolong_refresh, hash_of(text), REFRESH_LIFETIME)
         identity = Identity(stored.subject, rights, is_known=True, credential=stored.credential)
         return await self._issue(
             identity, request, min(self._lifetime, stored.left) if is_job else self._lifetime, text
@@ -189,4 +193,5 @@ def _log_in(
     identity = caller.identity
     if token_hash is not None:
         tokens.insert_refresh(connection, token_hash, identity.name, identity.credential, lifetime)
+        tokens.keep_newest_refresh(connection, identity.credential, REFRESH_LIMIT)
     events.append_access(connection, caller, "login", facts)

@@ -13,7 +13,7 @@ from registry.domain.grants import ALL, Grant, parse_account
 from registry.domain.paging import Page, PageRequest
 from registry.domain.problems import Conflict, Missing
 from registry.metadata import grants, tokens, users
-from registry.metadata.database import Database
+from registry.metadata.database import Database, on_full_disk
 from registry.metadata.users import User
 
 FIRST_ADMINISTRATOR = "admin"
@@ -106,6 +106,7 @@ def _add(connection: Connection, name: str, hashed: str, caller: Caller) -> None
     record(connection, caller, "user.create", user=name)
 
 
+@on_full_disk
 def _set_password(connection: Connection, name: str, hashed: str, caller: Caller) -> None:
     _get(connection, name)
     users.set_password(connection, name, hashed)
@@ -113,6 +114,7 @@ def _set_password(connection: Connection, name: str, hashed: str, caller: Caller
     record(connection, caller, "user.password", user=name)
 
 
+@on_full_disk
 def _set_disabled(connection: Connection, name: str, disabled: bool, caller: Caller) -> None:
     _get(connection, name)
     with keeping_an_administrator(connection):
@@ -120,6 +122,7 @@ def _set_disabled(connection: Connection, name: str, disabled: bool, caller: Cal
     record(connection, caller, "user.disable" if disabled else "user.enable", user=name)
 
 
+@on_full_disk
 def _delete(connection: Connection, name: str, caller: Caller) -> None:
     _get(connection, name)
     with keeping_an_administrator(connection):
@@ -163,6 +166,7 @@ def _add_group(connection: Connection, group: str, caller: Caller) -> None:
     record(connection, caller, "group.create", group=group)
 
 
+@on_full_disk
 def _delete_group(connection: Connection, group: str, caller: Caller) -> None:
     _check_group(connection, group)
     with keeping_an_administrator(connection):
@@ -179,6 +183,7 @@ def _add_member(connection: Connection, group: str, user: str, caller: Caller) -
     record(connection, caller, "group.add", group=group, user=user)
 
 
+@on_full_disk
 def _remove_member(connection: Connection, group: str, user: str, caller: Caller) -> None:
     _check_group(connection, group)
     with keeping_an_administrator(connection):

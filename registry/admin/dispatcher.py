@@ -52,8 +52,7 @@ class Dispatcher:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         operation, path = find(request.method, request.rel_url.raw_path)
-        if request.method not in ("GET", "HEAD"):
-            self._guard.check(request)
+        self._guard.check(request)  # reads too: a page of a stranger must not learn who there is
         peer, access = peer_of(request), self._registry.access
         access.limits.check_address(peer.address)
         try:

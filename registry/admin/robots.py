@@ -88,7 +88,9 @@ async def get_robot(call: Call, name: str) -> RobotDetail:
 
 
 async def change_robot(call: Call, name: str, body: RobotChange) -> RobotDetail:
-    """Disable a robot, or let it in again."""
+    """Disable a robot, or let it in again, which takes admin on **: another may have kept it out."""
+    if not body.disabled and (refusal := call.refusal()) is not None:
+        raise refusal
     await call.registry.access.robots.set_disabled(name, call.caller, disabled=body.disabled)
     return await get_robot(call, name)
 

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from registry.access.token_service import Issued, TokenRequest
 from registry.assembly import Registry
+from registry.domain.access import ANONYMOUS
 from registry.domain.errors import Denied, RequestInvalid, Unauthorized
 from registry.domain.scopes import parse_scopes
 from registry.domain.times import rfc3339
@@ -76,7 +77,9 @@ async def _answer(registry: Registry, request: web.Request, issuing: Awaitable[I
     except Unauthorized as error:
         # A Bearer challenge would lead back here
         raise asked_for_password(registry, error) from error
-    request[IDENTITY] = issued.subject
+    if issued.subject != ANONYMOUS.name:
+        request[IDENTITY] = issued.subject
+        registry.access.limits.check_subject(issued.subject)
     body = {
         "token": issued.token,
         "access_token": issued.token,

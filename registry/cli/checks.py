@@ -1,7 +1,9 @@
 """What settings mean together, beyond the form of each."""
 
-from registry.addresses import listens_on_loopback
-from registry.config import Settings, SettingsError, auth_mode
+from urllib.parse import urlsplit
+
+from registry.addresses import is_loopback
+from registry.config import Settings, SettingsError, auth_mode, serves_this_machine
 from registry.tls import tls_context, tls_warning
 
 
@@ -12,16 +14,17 @@ def check_together(chosen: Settings) -> list[str]:
 
 def _exposure(chosen: Settings) -> list[str]:
     """Open to everybody is for one's own machine, unless one says that it is meant."""
-    addr, mode = chosen.http.addr, auth_mode(chosen)
-    if listens_on_loopback(addr) or not mode.startswith("open"):
+    mode = auth_mode(chosen)
+    if serves_this_machine(chosen.http) or not mode.startswith("open"):
         return []
     if mode == "open":
         problem = (
-            f"http.addr {addr} is reachable from other machines and auth.mode is open: anybody could push and delete. "
-            "Listen on 127.0.0.1, or set auth.mode=required, or open-anywhere if that is meant"
+            f"http.addr {chosen.http.addr} is reachable from other machines, by itself or through the proxy that "
+            "http.host or http.trustedproxies tell of, and auth.mode is open: anybody could push and delete. "
+            "Listen on 127.0.0.1 only, or set auth.mode=required, or open-anywhere if that is meant"
         )
         raise SettingsError([problem])
-    return [f"auth.mode is open-anywhere: everybody who reaches {addr} may push and delete"]
+    return [f"auth.mode is open-anywhere: everybody who reaches {chosen.http.addr} may push and delete"]
 
 
 def _auth(chosen: Settings) -> list[str]:
@@ -30,9 +33,15 @@ def _auth(chosen: Settings) -> list[str]:
         raise SettingsError(["auth.mode is htpasswd: auth.htpasswd.path must name the file (`htpasswd -Bc FILE USER`)"])
     if mode.startswith("open"):
         return [f"auth.htpasswd.path is not asked: auth.mode is {mode}"] if auth.htpasswd.path else []
+    if chosen.http.host.startswith("http:") and not auth.plainhttp and not is_loopback(_name(chosen.http.host)):
+        raise SettingsError([f"http.host is {chosen.http.host}: clients would send passwords in the clear; use https"])
     if auth.plainhttp:
         return ["auth.plainhttp: passwords are taken over plain HTTP; whoever listens on the way has them"]
     return []
+
+
+def _name(host: str) -> str:
+    return urlsplit(host).hostname or ""
 
 
 def _tls(chosen: Settings) -> list[str]:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -39,24 +40,39 @@ def serve(*, config: ConfigFile = None, flags: Flags = ()) -> int:
     mark = FailureMark()
     chosen = _read(config, flags)
     try:
-        return _serve(chosen, lambda: _read(config, flags), mark)
+        return _serve(chosen, lambda old: _read(config, flags, old), mark)
     except _REFUSALS as error:
         told = error.orig if isinstance(error, DBAPIError) else error
         log.error("the registry can't start: %s", told)  # noqa: TRY400 - its text says all
         return STORE_FAILED if mark.reason else 1
 
 
-def _read(config: Path | None, flags: tuple[str, ...]) -> Settings:
-    """The settings as they are now; raise SettingsError. The log follows them from here on."""
+def _read(config: Path | None, flags: tuple[str, ...], old: Settings | None = None) -> Settings:
+    """The settings as they are now; raise SettingsError. The log follows them from here on.
+
+    With `old`, those that are in force: what a running server can't change stays, and all is judged together.
+    """
     loaded = settings(config, flags)
-    warnings = [*loaded.warnings, *check_together(loaded.settings)]
-    set_up(loaded.settings.log.level, loaded.settings.log.formatter)
+    chosen = _with_the_places_of(old, loaded.settings) if old else loaded.settings
+    warnings = [*loaded.warnings, *check_together(chosen)]
+    if chosen != loaded.settings:
+        warnings.append("http.addr and where the data lies stay as they are until a restart")
+    if old and auth_mode(old).startswith("open") and not auth_mode(chosen).startswith("open"):
+        warnings.append("everybody must log in now; `digestry user add NAME --admin` makes an administrator")
+    set_up(chosen.log.level, chosen.log.formatter)
     for warning in warnings:
         log.warning(warning)
-    return loaded.settings
+    return chosen
 
 
-def _serve(chosen: Settings, read_again: Callable[[], Settings], mark: FailureMark) -> int:
+def _with_the_places_of(old: Settings, fresh: Settings) -> Settings:
+    """Sockets are bound, and locks are held, for where the server was started."""
+    storage = replace(fresh.storage, driver=old.storage.driver, filesystem=old.storage.filesystem)
+    http = replace(fresh.http, addr=old.http.addr)
+    return replace(fresh, http=http, storage=storage, database=old.database)
+
+
+def _serve(chosen: Settings, read_again: Callable[[Settings], Settings], mark: FailureMark) -> int:
     path, root = chosen.database.path, chosen.storage.filesystem.rootdirectory
     host.raise_descriptor_limit()
     host.check_owned([path, root])

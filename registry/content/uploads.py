@@ -27,6 +27,7 @@ EXPIRY_BATCH = 100
 RETRY_SECONDS = 60
 # What holds a blob that is to be mounted is looked through in such pages
 HOLDERS_BATCH = 100
+HOLDERS_BATCHES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,22 @@ class Uploads:
 
         False when none does, whether it is missing or hidden from the caller.
         """
-        return await self._database.write(_mount, repository, digest, source, may_pull, self._limits.link_lease)
+        if source is None:
+            source = await self._holder(digest, may_pull)
+        if source is None or not may_pull(source):
+            return False
+        return await self._database.write(_mount, repository, digest, source, self._limits.link_lease)
+
+    async def _holder(self, digest: Digest, may_pull: Callable[[RepositoryName], bool]) -> RepositoryName | None:
+        """Some repository that may be pulled from; who may pull from few of very many uploads instead."""
+        last = 0
+        for _ in range(HOLDERS_BATCHES):
+            found = await self._database.read(blobs.list_holders, digest, last, HOLDERS_BATCH)
+            allowed = [name for _, name in found if may_pull(name)]
+            if allowed or not found:
+                return allowed[0] if allowed else None
+            last = found[-1][0]
+        return None
 
     async def end_refused(self, may_push: Callable[[str, RepositoryName], Awaitable[bool]]) -> int:
         """End unfinished uploads of those who may push no more; return how many."""
@@ -243,28 +259,13 @@ def _mount(
     connection: Connection,
     repository: RepositoryName,
     digest: Digest,
-    source: RepositoryName | None,
-    may_pull: Callable[[RepositoryName], bool],
+    source: RepositoryName,
     lease: int,
 ) -> bool:
-    if source is None:
-        source = _holder(connection, digest, may_pull)
-    if source is None or not may_pull(source) or blobs.find_in(connection, source, digest) is None:
+    if blobs.find_in(connection, source, digest) is None:
         return False
     blobs.put_link(connection, repositories.get_or_create(connection, repository), digest, lease)
     return True
-
-
-def _holder(
-    connection: Connection, digest: Digest, may_pull: Callable[[RepositoryName], bool]
-) -> RepositoryName | None:
-    last = 0
-    while found := blobs.list_holders(connection, digest, last, HOLDERS_BATCH):
-        allowed = [name for _, name in found if may_pull(name)]
-        if allowed:
-            return allowed[0]
-        last = found[-1][0]
-    return None
 
 
 def _renew(connection: Connection, row: UploadRow, digest: Digest, lease: int) -> bool:

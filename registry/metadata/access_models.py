@@ -22,7 +22,7 @@ user_account = Table(
     Column("id", ROW_ID, primary_key=True, autoincrement=True),
     Column("name", EXACT_TEXT, nullable=False, unique=True),
     Column("password", Text, nullable=False),
-    # raised by every new password: what was handed out for the old one ends
+    # raised by every new password, and when the user is kept out: what was handed out before ends
     Column("version", Integer, nullable=False),
     Column("created_at", TIME, nullable=False),
     Column("disabled_at", TIME),
@@ -143,6 +143,7 @@ refresh_token = Table(
     Column("created_at", TIME, nullable=False),
     Column("expires_at", TIME, nullable=False),
     Index("refresh_token_subject", "subject"),
+    Index("refresh_token_credential", "credential"),
     Index("refresh_token_expiry", "expires_at"),
     sqlite_with_rowid=False,
 )

@@ -48,6 +48,9 @@ def upgrade(path: Path) -> None:
                 f"{path} has schema {found}, which this version does not know; run the version that made it"
             ) from error
     make_folder(path.parent)
+    # Keys lie in it. SQLite gives its log the same rights; the file has no lock yet that a close could drop
+    path.touch(mode=0o600)
+    path.chmod(0o600)
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"isolation_level": None})
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     event.listen(engine, "after_cursor_execute", lambda *_: crash_point("migration.statement"))

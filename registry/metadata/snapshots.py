@@ -62,6 +62,7 @@ def _copy(path: Path, name: str) -> Path:
     for interrupted in folder.glob("*.partial"):
         interrupted.unlink(missing_ok=True)
     partial, final = folder / f"{name}.partial", folder / name
+    partial.touch(mode=0o600)
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(partial)) as copy,

@@ -56,6 +56,15 @@ def insert_refresh(connection: Connection, token_hash: str, subject: str, creden
     )
 
 
+def keep_newest_refresh(connection: Connection, credential: str, most: int) -> None:
+    """Remove all refresh tokens of a credential but so many."""
+    newest = select(refresh_token.c.hash).where(refresh_token.c.credential == credential)
+    kept = newest.order_by(refresh_token.c.created_at.desc()).limit(most)
+    connection.execute(
+        delete(refresh_token).where(refresh_token.c.credential == credential, refresh_token.c.hash.not_in(kept))
+    )
+
+
 def find_refresh(connection: Connection, token_hash: str) -> StoredRefresh | None:
     found = select(refresh_token.c.subject, refresh_token.c.credential, (refresh_token.c.expires_at - now()))
     row = connection.execute(found.where(refresh_token.c.hash == token_hash)).one_or_none()

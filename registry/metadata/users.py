@@ -49,8 +49,11 @@ def set_password(connection: Connection, name: str, password: str) -> None:
 
 
 def set_disabled(connection: Connection, name: str, *, disabled: bool) -> None:
+    """What was handed out before stays void when the user is let in again."""
     connection.execute(
-        update(user_account).where(user_account.c.name == name).values(disabled_at=now() if disabled else None)
+        update(user_account)
+        .where(user_account.c.name == name)
+        .values(disabled_at=now() if disabled else None, version=user_account.c.version + 1)
     )
 
 

@@ -20,13 +20,13 @@ class BrowserGuard:
         self._host = urlsplit(host).netloc
 
     def check(self, request: BaseRequest) -> None:
-        """Raise Denied for a write that a foreign page may have caused."""
+        """Raise Denied for what a foreign page may have caused."""
         headers = request.headers
         host = headers.get("Host", "")
         if headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
-            raise Denied("writes from a page of another site are refused")
+            raise Denied("requests from a page of another site are refused")
         origin = headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc not in (host, self._host):
-            raise Denied("writes with a foreign Origin are refused")
+            raise Denied("requests with a foreign Origin are refused")
         if self._loopback_only and host != self._host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            raise Denied("writes need a loopback Host, or the one in http.host, in open mode")
+            raise Denied("in open mode this needs a loopback Host, or the one in http.host")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from joserfc import jws
+from sqlalchemy import Connection
 
-from registry.access import access_tokens
+from registry.access import access_tokens, signing_keys
 from registry.access.access_tokens import LEEWAY, TOKEN_LIMIT, AccessTokens
 from registry.access.directory import Directory
 from registry.access.signing_keys import KEEP, ROTATE, SigningKeys
@@ -228,6 +229,28 @@ async def test_a_key_that_another_process_has_just_made_is_known(tmp_path: Path,
         clock.advance(ROTATE)
         assert await two.tokens.verify(await one.mint()) is not None
         assert len(await key_ids(two)) == 2
+
+
+async def test_keys_that_strangers_make_up_are_looked_for_once_a_second(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    real = tokens.list_keys
+
+    def list_keys(connection: Connection) -> list[tokens.StoredKey]:
+        nonlocal asked
+        asked += 1
+        return real(connection)
+
+    async with process(tmp_path, clock) as one:
+        text = await one.mint()
+        monkeypatch.setattr(tokens, "list_keys", list_keys)
+        monkeypatch.setattr(signing_keys, "LOOK_SECONDS", 3600.0)
+        one.keys._looked_at = -3600.0
+        for number in range(100):
+            assert await one.keys.find(f"unknown{number}") is None
+        assert await one.tokens.verify(text) is not None
+    assert asked == 1
 
 
 async def test_a_key_that_was_removed_is_forgotten_with_the_next_change(

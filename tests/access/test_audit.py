@@ -340,7 +340,7 @@ async def test_pages_go_on_where_the_last_one_ended(audit: Audit, database: Data
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 30, "²"])
 async def test_a_page_goes_on_below_an_id(audit: Audit, last: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match="`after` is the `next` of the page before"):
         await audit.list(EventFilter(), PageRequest(last=last))
 
 

@@ -131,6 +131,12 @@ async def test_known_and_unknown_users_cost_the_same_a11(
     assert work == [5, 5]
 
 
+async def test_a_cheaper_hash_costs_what_an_unknown_user_does_on_top_a11(service: Passwords, work: list[int]) -> None:
+    for password in ("wrong", GOOD):
+        await service.check("alice", password, hashed(GOOD, 4), like=hashed("another", 5))
+    assert work == [4, 5, 4, 5]
+
+
 async def test_unknown_users_cost_what_ours_do_a11(service: Passwords, work: list[int]) -> None:
     assert not await service.check("alice", "wrong", await service.hash(GOOD))
     assert not await service.check("nobody", "wrong", None)

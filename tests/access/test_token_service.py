@@ -9,7 +9,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from registry.access import directory
+from registry.access import directory, token_service
 from registry.access.token_service import REFRESH_LIFETIME, Issued, TokenRequest
 from registry.access.windows import Windows
 from registry.assembly import Registry, open_registry
@@ -238,13 +238,27 @@ async def test_a05_one_that_was_stored_for_an_old_password_is_no_good(world: Wor
         await world.refresh(issued)
 
 
-async def test_a05_of_a_user_who_is_let_in_again_they_go_on(world: World) -> None:
+async def test_a05_of_a_user_who_is_let_in_again_they_have_ended(world: World) -> None:
     issued = await world.login("alice", offline=True)
-    await world.registry.access.users.set_disabled("alice", OPERATING, disabled=True)
+    for disabled in (True, False):
+        await world.registry.access.users.set_disabled("alice", OPERATING, disabled=disabled)
+        with pytest.raises(Unauthorized):
+            await world.refresh(issued)
+    assert (await world.login("alice")).token
+
+
+async def test_the_oldest_login_of_too_many_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_service, "REFRESH_LIMIT", 3)
+    await add_user(world.registry, "bob")
+    of_bob = await world.login("bob", offline=True)
+    logins = []
+    for _ in range(4):
+        world.clock.advance(1)
+        logins.append(await world.login("alice", offline=True))
     with pytest.raises(Unauthorized):
-        await world.refresh(issued)
-    await world.registry.access.users.set_disabled("alice", OPERATING, disabled=False)
-    assert (await world.refresh(issued)).token
+        await world.refresh(logins[0])
+    for issued in (*logins[1:], of_bob):
+        assert (await world.refresh(issued)).token
 
 
 async def test_a14_a_robots_login_ends_with_its_secret(world: World) -> None:

@@ -167,6 +167,7 @@ async def test_one_changes_ones_own_password_by_the_current_one(world: World) ->
     for _ in range(3):
         wrong = await world.send("PUT", path, {"current": "guess", "new": PASSWORD}, headers=headers)
         assert (wrong.status, wrong.headers.get("WWW-Authenticate")) == (403, None)
+        assert wrong.problem()["detail"] == "the current password is wrong"
     many = await world.send("PUT", path, {"current": OTHER, "new": PASSWORD}, headers=headers)
     assert (many.status, many.problem()["status"]) == (429, 429) and int(many.headers["Retry-After"]) > 0
 

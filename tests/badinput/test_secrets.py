@@ -41,6 +41,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     secret.write_text("http://canary-file.example\n")
     settings = {
         "REGISTRY_LOG_LEVEL": "debug",
+        "REGISTRY_AUTH_MODE": "open-anywhere",
         "REGISTRY_HTTP_HOST_FILE": str(secret),
         "REGISTRY_LOG_FORMATTER": request.param,
     }

@@ -63,3 +63,18 @@ def test_the_mode_htpasswd_needs_its_file(tmp_path: Path) -> None:
     refused = digestry(tmp_path, "config", "check", "--set", "auth.mode=htpasswd")
     assert refused.returncode == 2
     assert "auth.htpasswd.path" in refused.stderr
+
+
+@pytest.mark.parametrize("key", ["http.host=https://registry.example.com", 'http.trustedproxies=["127.0.0.1"]'])
+def test_open_mode_behind_a_proxy_is_refused(tmp_path: Path, key: str) -> None:
+    refused = digestry(tmp_path, "config", "check", "--set", key, "--set", "auth.mode=open")
+    assert refused.returncode == 2
+    assert "set auth.mode=required" in refused.stderr
+
+
+def test_an_address_in_the_clear_is_refused_where_people_log_in(tmp_path: Path) -> None:
+    clear = ("--set", "http.host=http://registry.example.com")
+    refused = digestry(tmp_path, "config", "check", *clear)
+    assert (refused.returncode, "use https" in refused.stderr) == (2, True)
+    told = digestry(tmp_path, "config", "check", *clear, "--set", "auth.plainhttp=true")
+    assert told.returncode == 0

@@ -36,7 +36,7 @@ class Site:
 
 @contextmanager
 def registry_behind(proxy: Proxy, folder: Path) -> Iterator[LiveServer]:
-    settings = {"REGISTRY_AUTH_MODE": "open", "REGISTRY_HTTP_WORKERS": "2"}
+    settings = {"REGISTRY_AUTH_MODE": "open-anywhere", "REGISTRY_HTTP_WORKERS": "2"}
     server = LiveServer(folder, {**settings, **proxy.variables}).start()
     try:
         yield server

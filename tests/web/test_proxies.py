@@ -54,7 +54,11 @@ def logged(server: LiveServer, agent: str) -> str:
 
 @pytest.mark.parametrize(("trusted", "told"), [('["127.0.0.1"]', "192.0.2.7"), ("[]", "127.0.0.1")])
 def test_the_access_log_tells_the_client(tmp_path: Path, trusted: str, told: str) -> None:
-    settings = {"REGISTRY_HTTP_TRUSTEDPROXIES": trusted, "REGISTRY_HTTP_WORKERS": "1"}
+    settings = {
+        "REGISTRY_AUTH_MODE": "open-anywhere",
+        "REGISTRY_HTTP_TRUSTEDPROXIES": trusted,
+        "REGISTRY_HTTP_WORKERS": "1",
+    }
     server = LiveServer(tmp_path, settings).start()
     try:
         headers = {
@@ -72,7 +76,11 @@ def test_the_access_log_tells_the_client(tmp_path: Path, trusted: str, told: str
 @pytest.mark.parametrize(("trusted", "told"), [('["unix"]', "192.0.2.7"), ('["127.0.0.1"]', "unix")])
 async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: str, told: str) -> None:
     path = tmp_path / "socket"
-    settings = {"REGISTRY_HTTP_TRUSTEDPROXIES": trusted, "REGISTRY_HTTP_ADDR": f"unix:{path}"}
+    settings = {
+        "REGISTRY_AUTH_MODE": "open-anywhere",
+        "REGISTRY_HTTP_TRUSTEDPROXIES": trusted,
+        "REGISTRY_HTTP_ADDR": f"unix:{path}",
+    }
     server = LiveServer(tmp_path, {**settings, "REGISTRY_HTTP_WORKERS": "1"}).start()
     try:
         reader, writer = await asyncio.open_unix_connection(path)
