@@ -192,6 +192,6 @@ def _log_in(
 ) -> None:
     identity = caller.identity
     if token_hash is not None:
+        tokens.keep_newest_refresh(connection, identity.credential, REFRESH_LIMIT - 1)
         tokens.insert_refresh(connection, token_hash, identity.name, identity.credential, lifetime)
-        tokens.keep_newest_refresh(connection, identity.credential, REFRESH_LIMIT)
     events.append_access(connection, caller, "login", facts)

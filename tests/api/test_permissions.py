@@ -69,8 +69,8 @@ GRANTED: Mapping[Kind, str] = {
     Kind.CI: "pull,push",
 }
 WAYS = ("basic", "bearer")
-# Two who may do everything on c/**, one of them on d/** too
-BOTH, ONE = "both", "one"
+# Two who may do everything on c/**, one of them on d/** too; and one who may pull just below e
+BOTH, ONE, LEVEL = "both", "one", "level"
 EVERYTHING = "pull,push,overwrite,delete"
 
 
@@ -198,6 +198,7 @@ class World:
                 await grant(self.registry, kind.value, {"a/**": verbs})
         await add_user(self.registry, BOTH, **{"c/**": EVERYTHING, "d/**": EVERYTHING})
         await add_user(self.registry, ONE, **{"c/**": EVERYTHING})
+        await add_user(self.registry, LEVEL, **{"e/*": "pull"})
 
     async def repository(self, below: str = "a") -> str:
         name = f"{below}/r{next(self._numbers)}"
@@ -432,6 +433,14 @@ async def test_a07_the_catalog_takes_its_own_scope_and_lists_what_may_be_pulled(
             listed = json.loads((await world.send(ask, credentials)).body)["repositories"]
             assert {name[0] for name in listed} == set(folders), user
             assert {names[folder] for folder in folders} <= set(listed)
+
+
+async def test_the_catalog_asks_about_each_name(world: World) -> None:
+    """Names between those that may be pulled are no less hidden."""
+    shown, hidden, last = await world.repository("e"), await world.repository("e/f"), await world.repository("e")
+    listed = json.loads((await world.send(Ask("GET", "/v2/_catalog"), basic(LEVEL))).body)["repositories"]
+    assert listed == sorted([shown, last])
+    assert hidden not in listed
 
 
 # --- the token service -----------------------------------------------------------------------------------------------

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.cli.serve import _read
+from registry.config import HttpSettings, Settings, SettingsError
+
 
 def digestry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "registry", *arguments]
@@ -78,3 +81,12 @@ def test_an_address_in_the_clear_is_refused_where_people_log_in(tmp_path: Path) 
     assert (refused.returncode, "use https" in refused.stderr) == (2, True)
     told = digestry(tmp_path, "config", "check", *clear, "--set", "auth.plainhttp=true")
     assert told.returncode == 0
+
+
+def test_a_reload_is_judged_by_the_address_that_stays(tmp_path: Path) -> None:
+    """Else a file for loopback would open the socket that is bound to the network."""
+    file = tmp_path / "config.toml"
+    file.write_text('[http]\naddr = "127.0.0.1:5000"\n[auth]\nmode = "open"\n')
+    running = Settings(http=HttpSettings(addr=":5000"))
+    with pytest.raises(SettingsError, match=r"auth\.mode is open"):
+        _read(file, (), running)

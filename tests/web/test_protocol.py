@@ -20,6 +20,7 @@ from registry.web.protocol import Runner
 from registry.web.site import Site
 
 SHORT = Deadlines(head=0.4, idle=5.0, grace=0.2, window=0.6, rate=1024, sweep=0.05)
+REAL = Deadlines()
 PATIENCE = 2 * (SHORT.grace + SHORT.window)
 MIB = 1024 * 1024
 
@@ -27,9 +28,9 @@ Handler: TypeAlias = Callable[[BaseRequest], Coroutine[Any, Any, web.StreamRespo
 
 
 @asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[tuple[Runner, str, int]]:
+async def serving(handler: Handler, deadlines: Deadlines = SHORT) -> AsyncIterator[tuple[Runner, str, int]]:
     """A server whose API is this handler, and where it listens."""
-    runner = Runner(handler, web.Application(), deadlines=SHORT)
+    runner = Runner(handler, web.Application(), deadlines=deadlines)
     await runner.setup()
     listening = socket.create_server(("127.0.0.1", 0))
     await Site(runner, listening, backlog=100).start()
@@ -155,11 +156,11 @@ async def test_who_left_after_a_refusal_holds_nobody_up() -> None:
     async def refuse(request: BaseRequest) -> web.StreamResponse:
         return web.Response(status=403)
 
-    async with serving(refuse) as (runner, host, port):
+    async with serving(refuse, REAL) as (runner, host, port):
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(b"PUT /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nbegun")
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 403")
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(SHORT.linger / 2):
-            await runner.drain(SHORT.linger)
+        async with asyncio.timeout(REAL.linger / 2):
+            await runner.drain(REAL.linger)
