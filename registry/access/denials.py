@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-from registry.domain.access import Caller
+from registry.domain.access import ANONYMOUS, Caller
 from registry.domain.action import Action
 from registry.domain.errors import Unavailable
 from registry.domain.names import RepositoryName
@@ -26,6 +26,8 @@ class Denials:
         self._counts: Counter[str] = Counter()
 
     async def record(self, caller: Caller, repository: RepositoryName, action: Action) -> None:
+        if caller.identity.name == ANONYMOUS.name:
+            return
         now = time.monotonic()
         if now - self._since >= MINUTE_SECONDS:
             self._since = now

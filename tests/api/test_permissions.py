@@ -35,7 +35,7 @@ from tests.support.routes import IMAGE, LATER, NEWER, TAG, Ask, asks, begin, put
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HOST = "http://registry.test"
+HOST = "https://registry.test"
 REALM = f'Bearer realm="{HOST}/auth/token",service="registry.test"'
 MINUTE = 60_000
 

@@ -41,7 +41,7 @@ from tests.support.routes import IMAGE, LATER, LOOSE, NEWER, TAG, Ask, asks, beg
 from tests.support.server import LiveServer
 from tests.support.wire import Answer, Wire, assert_sound, chunk, eventually, head, query, request
 
-HOST = "http://registry.test"
+HOST = "https://registry.test"
 SETTINGS = {
     "REGISTRY_HTTP_WORKERS": "2",
     "REGISTRY_HTTP_HOST": HOST,
