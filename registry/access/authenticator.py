@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from registry.access.access_tokens import LEEWAY, AccessTokens
+from registry.access.bearer_tokens import LEEWAY, BearerTokens
 from registry.access.directory import Directory
 from registry.access.logins import Logins
 from registry.domain.access import ANONYMOUS, Identity, Peer
@@ -22,7 +22,7 @@ class Authenticator:
         self,
         directory: Directory,
         logins: Logins,
-        access_tokens: AccessTokens,
+        bearer_tokens: BearerTokens,
         *,
         opened: Identity | None,
         upload_expiry: int,
@@ -30,7 +30,7 @@ class Authenticator:
     ) -> None:
         self._directory = directory
         self._logins = logins
-        self._access_tokens = access_tokens
+        self._bearer_tokens = bearer_tokens
         self._opened = opened
         self._recent: dict[str | None, Identity] = {}
         self._recent_as_of = 0.0
@@ -96,7 +96,7 @@ class Authenticator:
         return None if rights is None else Identity(name, rights, is_known=name != ANONYMOUS.name)
 
     async def _bearer(self, token: str, for_upload: bool) -> Identity:
-        verified = await self._access_tokens.verify(token)
+        verified = await self._bearer_tokens.verify(token)
         if verified is None:
             raise Unauthorized("the token is not one of this registry; get another one")
         late = self._now() - verified.expires_at

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry.access.access_tokens import AccessTokens
 from registry.access.audit import Audit
 from registry.access.authenticator import Authenticator
+from registry.access.bearer_tokens import BearerTokens
 from registry.access.ci import CiTokens
 from registry.access.denials import Denials
 from registry.access.directory import Directory
@@ -87,16 +87,16 @@ def open_access(database: Database, options: AccessOptions, limits: RateLimits, 
     passwords = Passwords()
     logins = Logins(database, directory, passwords, limits, plain=options.plain)
     keys = SigningKeys(database, directory, now)
-    access_tokens = AccessTokens(keys, issuer=options.issuer, audience=options.service, now=now)
+    bearer_tokens = BearerTokens(keys, issuer=options.issuer, audience=options.service, now=now)
     issuers = Issuers(database)
     ci_tokens = CiTokens(database, issuers, now)
     return Access(
         authenticator=Authenticator(
-            directory, logins, access_tokens, opened=options.opened, upload_expiry=options.upload_expiry, now=now
+            directory, logins, bearer_tokens, opened=options.opened, upload_expiry=options.upload_expiry, now=now
         ),
         logins=logins,
         token_service=TokenService(
-            database, directory, logins, ci_tokens, access_tokens, lifetime=options.token_lifetime, now=now
+            database, directory, logins, ci_tokens, bearer_tokens, lifetime=options.token_lifetime, now=now
         ),
         limits=limits,
         denials=Denials(database),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from registry.access.access_tokens import TOKEN_LIMIT, AccessTokens
+from registry.access.bearer_tokens import TOKEN_LIMIT, BearerTokens
 from registry.access.ci import CiTokens, Login, looks_like_ci
 from registry.access.directory import Directory
 from registry.access.logins import Logins, parse_basic
@@ -61,7 +61,7 @@ class TokenService:
         directory: Directory,
         logins: Logins,
         ci: CiTokens,
-        access_tokens: AccessTokens,
+        bearer_tokens: BearerTokens,
         *,
         lifetime: int,
         now: Callable[[], int],
@@ -70,7 +70,7 @@ class TokenService:
         self._directory = directory
         self._logins = logins
         self._ci = ci
-        self._access_tokens = access_tokens
+        self._bearer_tokens = bearer_tokens
         self._lifetime = lifetime
         self._now = now
 
@@ -163,7 +163,7 @@ class TokenService:
             given = wanted & _held(identity, scope)
             granted += [Scope(scope.kind, scope.name, given)] if given else []
             refused += [Scope(scope.kind, scope.name, wanted - given)] if wanted - given else []
-        token = await self._access_tokens.mint(identity.name, identity.credential, granted, refused, lifetime)
+        token = await self._bearer_tokens.mint(identity.name, identity.credential, granted, refused, lifetime)
         if len(token) > TOKEN_LIMIT:
             raise RequestInvalid("a token for all these scopes would be too long; ask for fewer")
         return Issued(identity.name, token, refresh, self._now(), lifetime, granted)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
 
-from registry.access.access_tokens import TOKEN_LIMIT
+from registry.access.bearer_tokens import TOKEN_LIMIT
 from registry.assembly import Registry
 from tests.support.access import (
     OPERATING,

@@ -11,8 +11,8 @@ import pytest
 from joserfc import jws
 from sqlalchemy import Connection
 
-from registry.access import access_tokens, signing_keys
-from registry.access.access_tokens import LEEWAY, TOKEN_LIMIT, AccessTokens
+from registry.access import bearer_tokens, signing_keys
+from registry.access.bearer_tokens import LEEWAY, TOKEN_LIMIT, BearerTokens
 from registry.access.directory import Directory
 from registry.access.signing_keys import KEEP, ROTATE, SigningKeys
 from registry.domain.action import Action
@@ -37,7 +37,7 @@ class Process:
     database: Database
     directory: Directory
     keys: SigningKeys
-    tokens: AccessTokens
+    tokens: BearerTokens
 
     async def mint(self, lifetime: int = 5 * MINUTE) -> str:
         return await self.tokens.mint("user:alice", "user.1.1", SCOPES, [], lifetime)
@@ -54,7 +54,7 @@ async def process(
     directory = Directory(database, now=clock)
     keys = SigningKeys(database, directory, clock)
     try:
-        yield Process(database, directory, keys, AccessTokens(keys, issuer=issuer, audience=audience, now=clock))
+        yield Process(database, directory, keys, BearerTokens(keys, issuer=issuer, audience=audience, now=clock))
     finally:
         await database.close()
 
@@ -143,7 +143,7 @@ async def test_a_signature_is_checked_once(tmp_path: Path, clock: Clock, monkeyp
         return real(text, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(jws, "deserialize_compact", count)
-    monkeypatch.setattr(access_tokens, "CACHE_LIMIT", 2)
+    monkeypatch.setattr(bearer_tokens, "CACHE_LIMIT", 2)
     async with process(tmp_path, clock) as one:
         made = [await one.mint() for _ in range(3)]
         for text in (made[0], made[0], made[1], made[2], made[0]):

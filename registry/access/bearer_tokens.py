@@ -57,7 +57,7 @@ class Verified:
     expires_at: int
 
 
-class AccessTokens:
+class BearerTokens:
     """Mints and verifies. `issuer` and `audience` are this registry's address; times in milliseconds."""
 
     def __init__(self, keys: SigningKeys, *, issuer: str, audience: str, now: Callable[[], int]) -> None:
