@@ -302,7 +302,11 @@ class _Loader:
             elif variable.removesuffix("_FILE") in known:
                 self._put_secret(known[variable.removesuffix("_FILE")], Path(environment[variable]), variable)
             elif variable.startswith(_PROTECTING):
-                self.problems.append(f"{variable}: not supported yet; unset it if you do not rely on what it protects")
+                near = difflib.get_close_matches(variable, known, n=1, cutoff=0.8)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                self.problems.append(
+                    f"{variable}: not supported yet; unset it if you do not rely on what it protects{hint}"
+                )
             else:
                 self.warnings.append(f"{variable} is not a setting and is ignored")
 

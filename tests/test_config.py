@@ -177,3 +177,7 @@ def test_the_official_image_s_words_for_htpasswd() -> None:
     }
     auth = load(None, words, ()).settings.auth
     assert (auth.mode, auth.htpasswd.realm, auth.htpasswd.path) == ("htpasswd", "Registry Realm", "/auth/htpasswd")
+
+
+def test_a_mistyped_word_of_access_is_named() -> None:
+    assert problems(REGISTRY_AUTH_MOD="required")[0].endswith("did you mean REGISTRY_AUTH_MODE?")

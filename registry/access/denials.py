@@ -5,7 +5,6 @@ from collections import Counter
 from contextlib import suppress
 
 from registry.domain.access import ANONYMOUS, Caller
-from registry.domain.action import Action
 from registry.domain.errors import Unavailable
 from registry.domain.names import RepositoryName
 from registry.metadata import events
@@ -22,10 +21,10 @@ class Denials:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._since = time.monotonic()
-        self._told: set[tuple[str, RepositoryName, Action]] = set()
+        self._told: set[tuple[str, RepositoryName, str]] = set()
         self._counts: Counter[str] = Counter()
 
-    async def record(self, caller: Caller, repository: RepositoryName, action: Action) -> None:
+    async def record(self, caller: Caller, repository: RepositoryName, action: str) -> None:
         if caller.identity.name == ANONYMOUS.name:
             return
         now = time.monotonic()

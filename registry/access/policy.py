@@ -84,7 +84,9 @@ def _verb(identity: Identity, action: Action, repository: RepositoryName) -> Reg
         return None
     asked_in_vain = token is None or token.was_refused(action, repository) or token.covers(action, repository)
     if identity.is_known and asked_in_vain:
-        return Denied(
+        refusal = Denied(
             f"{identity.name} may not {action} here; ask an administrator, who sees why with `digestry access explain`"
         )
+        refusal.action = action
+        return refusal
     return Unauthorized()

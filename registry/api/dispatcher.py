@@ -4,7 +4,6 @@ It stands below aiohttp's Application: router, decorators and middleware would c
 """
 
 import logging
-from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -15,17 +14,9 @@ from registry.api.routes import ENDPOINTS, METHODS, Endpoint
 from registry.api.routing import Route, Target, parse_target
 from registry.assembly import Registry
 from registry.domain.access import Identity
-from registry.domain.errors import (
-    BlobUploadUnknown,
-    Denied,
-    RegistryError,
-    Unauthorized,
-    Unavailable,
-    Unsupported,
-)
+from registry.domain.errors import Denied, RegistryError, Unauthorized, Unsupported
 from registry.domain.names import RepositoryName
 from registry.domain.scopes import needed
-from registry.domain.uploads import UploadKey
 from registry.web.browsers import BrowserGuard
 from registry.web.callers import caller_of
 from registry.web.challenges import challenged
@@ -85,9 +76,7 @@ class Dispatcher:
             raise challenged(self._registry, error, peer_of(request), scopes) from error
         except Denied as error:
             if identity is not None and error.status == Denied.status:  # not a failed condition
-                await access.denials.record(call.caller, repository, endpoint.action)
-                if endpoint.is_located:
-                    await self._end_upload(call)
+                await access.denials.record(call.caller, repository, error.action or endpoint.action)
             raise
 
     def _call(
@@ -103,11 +92,6 @@ class Dispatcher:
             upload_id=target.argument,
             query=target.query,
         )
-
-    async def _end_upload(self, call: Call) -> None:
-        """Of an upload whose owner may push no more nothing is left."""
-        with suppress(BlobUploadUnknown, Unavailable):
-            await self._registry.uploads.cancel(UploadKey(call.upload_id, call.repository, call.caller.identity.name))
 
     def _other_method(self, request: BaseRequest, route: Route) -> web.StreamResponse:
         allowed = {"Allow": METHODS[route]}

@@ -1,5 +1,6 @@
 """What settings mean together, beyond the form of each."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from registry.addresses import is_loopback
@@ -33,6 +34,8 @@ def _auth(chosen: Settings) -> list[str]:
         raise SettingsError(["auth.mode is htpasswd: auth.htpasswd.path must name the file (`htpasswd -Bc FILE USER`)"])
     if mode.startswith("open"):
         return [f"auth.htpasswd.path is not asked: auth.mode is {mode}"] if auth.htpasswd.path else []
+    if auth.htpasswd.path and not Path(auth.htpasswd.path).is_file():
+        raise SettingsError([f"auth.htpasswd.path: there is no file {auth.htpasswd.path}"])
     if chosen.http.host.startswith("http:") and not auth.plainhttp and not is_loopback(_name(chosen.http.host)):
         raise SettingsError([f"http.host is {chosen.http.host}: clients would send passwords in the clear; use https"])
     if auth.plainhttp:

@@ -87,6 +87,7 @@ def _serve(chosen: Settings, read_again: Callable[[Settings], Settings], mark: F
         asyncio.run(_recover(chosen, instance, mark))
         listening = _listen(chosen.http.addr)
         try:
+            asyncio.run(_administer(chosen, mark))
             with runtime_folder() as folder:
                 metrics.share(folder)
                 return Supervisor(chosen, listening, instance, read_again, mark).run()
@@ -105,12 +106,21 @@ async def _recover(chosen: Settings, instance: Instance, mark: FailureMark) -> N
     registry = open_registry(chosen, seat=Seat(instance, instance.id), mark=mark)
     try:
         await registry.recover()
-        if auth_mode(chosen) == "required":
-            secret = await registry.access.users.first_administrator(chosen.auth.adminsecret)
-            if secret is not None:
-                _tell_first_administrator(secret, is_chosen=bool(chosen.auth.adminsecret))
     finally:
         await registry.close()
+
+
+async def _administer(chosen: Settings, mark: FailureMark) -> None:
+    """Make the first administrator, once nothing is in the way any more: the password is shown only once."""
+    if auth_mode(chosen) != "required":
+        return
+    registry = open_registry(chosen, mark=mark)
+    try:
+        secret = await registry.access.users.first_administrator(chosen.auth.adminsecret)
+    finally:
+        await registry.close()
+    if secret is not None:
+        _tell_first_administrator(secret, is_chosen=bool(chosen.auth.adminsecret))
 
 
 def _tell_first_administrator(secret: str, *, is_chosen: bool) -> None:

@@ -177,8 +177,11 @@ class Unauthorized(RegistryError):
 
 
 class Denied(RegistryError):
+    """`action`: what was refused, where that is not just what the route needs."""
+
     code, status = "DENIED", 403
     message = "access to this resource is denied"
+    action: str = ""
 
 
 class PreconditionFailed(Denied):

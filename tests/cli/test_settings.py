@@ -90,3 +90,9 @@ def test_a_reload_is_judged_by_the_address_that_stays(tmp_path: Path) -> None:
     running = Settings(http=HttpSettings(addr=":5000"))
     with pytest.raises(SettingsError, match=r"auth\.mode is open"):
         _read(file, (), running)
+
+
+def test_a_missing_htpasswd_file_is_told_before_the_start(tmp_path: Path) -> None:
+    flags = ("--set", "auth.mode=htpasswd", "--set", "auth.htpasswd.path=nowhere")
+    refused = digestry(tmp_path, "config", "check", *flags)
+    assert (refused.returncode, "there is no file nowhere" in refused.stderr) == (2, True)
