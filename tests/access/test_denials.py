@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from registry.access.denials import KINDS_LIMIT, Denials
+from registry.access.policy import Policy
 from registry.domain.access import Caller, Identity
 from registry.domain.action import Action
-from registry.domain.names import RepositoryName
+from registry.domain.errors import Denied
+from registry.domain.names import RepositoryName, Tag
 from tests.support.registry import execute, opened
 
 EVE = Caller(Identity("user:eve", is_known=True), "request", "192.0.2.1")
@@ -39,3 +41,10 @@ async def test_each_kind_once_a_minute_and_not_too_many(tmp_path: Path, monkeypa
         assert await rows("user:eve") == KINDS_LIMIT + 1
         (row,) = await execute(registry, "SELECT repository, details, address FROM event ORDER BY id DESC LIMIT 1")
         assert row == ("team/app", '{"action": "pull"}', "192.0.2.1")
+
+
+def test_a_refusal_names_what_was_refused() -> None:
+    """Also where the route only needs push, and the tag turned out to exist."""
+    refusal = Policy(readonly=False, deletion=True).decide(EVE.identity, Action.OVERWRITE, APP, Tag("v1"))
+    assert isinstance(refusal, Denied)
+    assert refusal.action == "overwrite"
