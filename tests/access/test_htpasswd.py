@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from registry.access.htpasswd import LOOK_SECONDS, Htpasswd
 from registry.domain.problems import Invalid
+from tests.support.tools import require
 
 REST = "abcdefghijklmnopqrstu" + "." + "v" * 31
 HASH = f"$2y$05${REST}"
@@ -166,9 +166,9 @@ def test_a_file_that_is_gone_counts_as_it_was_until_it_is_back(
     assert len(caplog.records) == 2, "told again"
 
 
-@pytest.mark.skipif(shutil.which("htpasswd") is None, reason="needs htpasswd")
 def test_what_htpasswd_writes(path: Path) -> None:
-    run = subprocess.run(["htpasswd", "-Bbn", "dave", "a password"], capture_output=True, check=True, text=True)
+    program = require("htpasswd")["htpasswd"]
+    run = subprocess.run([program, "-Bbn", "dave", "a password"], capture_output=True, check=True, text=True)
     path.write_text(run.stdout)
     stored = Htpasswd(path).find("dave")
     assert stored is not None
