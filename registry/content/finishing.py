@@ -95,6 +95,6 @@ def _record(connection: Connection, finished: Finished, known: StoredBlob | None
         # It stood here before we published, so it was found unsound
         blobs.replace_bytes(connection, finished.digest, current.key, key, finished.staged.size)
     elif current.key != key:
-        blobs.doom(connection, key, "another push of the same digest was first")
+        blobs.doom(connection, key, finished.staged.size, "another push of the same digest was first")
     repository_id = uploads.repository_of(connection, upload_id)
     blobs.put_link(connection, repository_id, finished.digest, finished.link_lease)

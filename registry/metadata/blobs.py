@@ -69,18 +69,23 @@ def find(connection: Connection, digest: Digest) -> StoredBlob | None:
 
 
 def insert_blob(connection: Connection, digest: Digest, key: str, size: int) -> None:
-    connection.execute(insert(blob).values(digest=digest, key=key, size=size, state="ok", created_at=now()))
+    connection.execute(
+        insert(blob).values(digest=digest, key=key, size=size, state="ok", created_at=now(), verified_at=now())
+    )
 
 
 def replace_bytes(connection: Connection, digest: Digest, old_key: str, key: str, size: int) -> None:
     """Point a blob whose bytes are lost or rotten at good ones, and doom the old."""
-    connection.execute(update(blob).where(blob.c.digest == digest).values(key=key, size=size, state="ok"))
-    doom(connection, old_key, "replaced")
+    connection.execute(
+        update(blob).where(blob.c.digest == digest).values(key=key, size=size, state="ok", verified_at=now())
+    )
+    doom(connection, old_key, size, "replaced")
 
 
-def doom(connection: Connection, key: str, reason: str) -> None:
-    """Give the bytes at a key that no row names any more to the garbage collection. One-way."""
-    connection.execute(upsert(doomed).values(key=key, doomed_at=now(), reason=reason).on_conflict_do_nothing())
+def doom(connection: Connection, key: str, size: int, reason: str) -> None:
+    """Give the bytes at a key that no row names any more to the garbage collection. One-way (design P2)."""
+    made = upsert(doomed).values(key=key, doomed_at=now(), reason=reason, size=size)
+    connection.execute(made.on_conflict_do_nothing())
 
 
 @on_full_disk
@@ -94,12 +99,16 @@ def quarantine(connection: Connection, digest: Digest, key: str) -> bool:
 
 def put_link(connection: Connection, repository_id: int, digest: Digest, lease: int) -> None:
     """Let the repository hold the blob, for at least `lease` milliseconds from now."""
-    made = upsert(link).values(repository_id=repository_id, digest=digest, linked_at=now(), keep_until=now() + lease)
+    until = now() + lease
+    made = upsert(link).values(
+        repository_id=repository_id, digest=digest, linked_at=now(), keep_until=until, review_at=until
+    )
     connection.execute(
         made.on_conflict_do_update(
             index_elements=[link.c.repository_id, link.c.digest],
             set_={
                 "keep_until": later_of(link.c.keep_until, made.excluded.keep_until),
+                "review_at": made.excluded.review_at,
                 "deleted_at": None,
             },
         )
@@ -111,7 +120,7 @@ def delete_link(connection: Connection, repository_id: int, digest: Digest) -> b
     changed = connection.execute(
         update(link)
         .where(link.c.repository_id == repository_id, link.c.digest == digest, link.c.deleted_at.is_(None))
-        .values(deleted_at=now())
+        .values(deleted_at=now(), review_at=link.c.keep_until)
     )
     return changed.rowcount == 1
 

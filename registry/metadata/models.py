@@ -5,7 +5,8 @@ repository ──< link >── blob          a repository holds a blob: members
     ├──< manifest ──< ref             a ref is tied to the link or the manifest that it needs
     │        │
     ├──< tag ┘
-    └──< upload                       doomed: keys whose bytes may go      event: what happened
+    ├──< upload                       doomed: keys whose bytes may go      event: what happened
+    └──< trash                        what was deleted and can be restored
 """
 
 from sqlalchemy import (
@@ -35,6 +36,14 @@ repository = Table(
     Column("name", EXACT_TEXT, nullable=False),
     Column("created_at", TIME, nullable=False),
     Column("deleted_at", TIME),
+    # from when on it can't come back, and the garbage collection takes its rows away
+    Column("purged_at", TIME),
+    Index(
+        "repository_purged",
+        "purged_at",
+        sqlite_where=text("purged_at IS NOT NULL"),
+        postgresql_where=text("purged_at IS NOT NULL"),
+    ),
     Index(
         "repository_live_name",
         "name",
@@ -52,9 +61,11 @@ blob = Table(
     Column("size", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("created_at", TIME, nullable=False),
+    # when its bytes were last known to be right
     Column("verified_at", TIME),
     CheckConstraint("size >= 0", name="blob_size"),
     CheckConstraint("state IN ('ok', 'quarantined')", name="blob_state"),
+    Index("blob_scrub", "state", "verified_at"),
     sqlite_with_rowid=False,
 )
 
@@ -66,7 +77,15 @@ link = Table(
     Column("linked_at", TIME, nullable=False),
     Column("keep_until", TIME, nullable=False),
     Column("deleted_at", TIME),
+    # when the garbage collection looks at it next; NULL while a manifest is known to need it
+    Column("review_at", TIME),
     Index("link_digest", "digest"),
+    Index(
+        "link_review",
+        "review_at",
+        sqlite_where=text("review_at IS NOT NULL"),
+        postgresql_where=text("review_at IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -92,6 +111,7 @@ manifest = Table(
     Column("keep_until", TIME, nullable=False),
     Column("deleted_at", TIME),
     Column("payload", LargeBinary, nullable=False),
+    Index("manifest_digest", "digest"),
     Index(
         "manifest_subject",
         "repository_id",
@@ -186,7 +206,32 @@ doomed = Table(
     Column("key", EXACT_TEXT, primary_key=True),
     Column("doomed_at", TIME, nullable=False),
     Column("reason", Text, nullable=False),
+    # NULL where nobody knew
+    Column("size", BigInteger),
+    Index("doomed_due", "doomed_at"),
     sqlite_with_rowid=False,
+)
+
+# One row for each thing that can be restored. `act` is the entry of the deletion that took it along.
+trash = Table(
+    "trash",
+    metadata,
+    Column("id", ROW_ID, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("repository_id", ForeignKey("repository.id", ondelete="RESTRICT"), nullable=False),
+    # of the manifest, or what the tag pointed to
+    Column("digest", EXACT_TEXT),
+    Column("tag", EXACT_TEXT),
+    Column("deleted_at", TIME, nullable=False),
+    Column("deleted_by", Text, nullable=False),
+    Column("act", BigInteger),
+    CheckConstraint("kind IN ('repository', 'manifest', 'tag')", name="trash_kind"),
+    CheckConstraint("(kind = 'repository') = (digest IS NULL)", name="trash_digest"),
+    CheckConstraint("(kind = 'tag') = (tag IS NOT NULL)", name="trash_tag"),
+    Index("trash_due", "deleted_at", "id"),
+    Index("trash_content", "repository_id", "digest"),
+    Index("trash_act", "act"),
+    sqlite_autoincrement=True,
 )
 
 # Tag history, audit trail and outbox in one; no foreign keys: it outlives what it tells of
@@ -208,7 +253,47 @@ event = Table(
     Column("address", Text),
     Column("credential", Text),
     Index("event_tag", "repository_id", "tag", "id"),
+    # Which tags ever pointed to a digest
+    Index(
+        "event_pointed",
+        "new_digest",
+        "id",
+        sqlite_where=text("tag IS NOT NULL"),
+        postgresql_where=text("tag IS NOT NULL"),
+    ),
+    # When a repository as a whole came and went
+    Index(
+        "event_repository",
+        "repository_id",
+        "id",
+        sqlite_where=text("action IN ('repository.delete', 'repository.restore', 'repository.rename')"),
+        postgresql_where=text("action IN ('repository.delete', 'repository.restore', 'repository.rename')"),
+    ),
     sqlite_autoincrement=True,
+)
+
+# Periodic work: who does it now, under a lease, and when it was last done
+task = Table(
+    "task",
+    metadata,
+    Column("name", EXACT_TEXT, primary_key=True),
+    Column("owner", Text),
+    Column("lease_until", TIME),
+    Column("done_at", TIME),
+    # somebody does not want to wait for the next time
+    Column("wanted_at", TIME),
+    CheckConstraint("(owner IS NULL) = (lease_until IS NULL)", name="task_lease"),
+    sqlite_with_rowid=False,
+)
+
+# How far the wall clock was from the boot clock, so that no restart hides a jump (design P13)
+clock_state = Table(
+    "clock_state",
+    metadata,
+    Column("boot", EXACT_TEXT, primary_key=True),
+    Column("difference", BigInteger, nullable=False),
+    Column("trusted_from", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # A serving process: who holds a lease, and on which host it may be cleared

@@ -1,0 +1,136 @@
+"""The trash: what was deleted and can still be restored. The rows of what it names are hidden, not gone (design P3).
+
+Tags are really deleted: an entry remembers what they pointed to.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
+
+from registry.domain.names import Digest, RepositoryName, Tag
+from registry.metadata.columns import now
+from registry.metadata.models import repository, trash
+
+Kind: TypeAlias = Literal["repository", "manifest", "tag"]
+
+
+class Entry(NamedTuple):
+    """`act` is the entry of the deletion that took it along; `is_live`: its repository is there."""
+
+    id: int
+    kind: Kind
+    repository_id: int
+    repository: RepositoryName
+    is_live: bool
+    digest: Digest | None
+    tag: Tag | None
+    deleted_at: int
+    deleted_by: str
+    act: int | None
+
+
+def put(
+    connection: Connection,
+    repository_id: int,
+    kind: Kind,
+    by: str,
+    *,
+    digest: Digest | None = None,
+    tag: Tag | None = None,
+    act: int | None = None,
+) -> int:
+    """Remember a deletion, in the transaction that does it; return the entry's id."""
+    made = insert(trash).values(
+        kind=kind, repository_id=repository_id, digest=digest, tag=tag, deleted_at=now(), deleted_by=by, act=act
+    )
+    return int(connection.execute(made.returning(trash.c.id)).scalar_one())
+
+
+def find(connection: Connection, entry_id: int) -> Entry | None:
+    return next(iter(_entries(connection, _ENTRIES.where(trash.c.id == entry_id))), None)
+
+
+def taken_along(connection: Connection, act: int) -> list[Entry]:
+    """What went with the thing of this entry, in the order in which it went."""
+    return _entries(connection, _ENTRIES.where(trash.c.act == act).order_by(trash.c.id))
+
+
+def newest_first(
+    connection: Connection, names: Iterable[tuple[str, str]], before: int | None, limit: int
+) -> list[Entry]:
+    """Entries that were deleted for themselves, in repositories whose name lies in one of these ranges."""
+    found = _ENTRIES.where(trash.c.act.is_(None), _in_ranges(names)).order_by(trash.c.id.desc()).limit(limit)
+    if before is not None:
+        found = found.where(trash.c.id < before)
+    return _entries(connection, found)
+
+
+def _in_ranges(names: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = repository.c.name != repository.c.name
+    for start, end in names:
+        found |= (repository.c.name >= start) & (repository.c.name < end)
+    return found
+
+
+def due(connection: Connection, before: int, after: tuple[int, int], limit: int) -> list[Entry]:
+    """Entries deleted before a time, oldest first, those after (`deleted_at`, `id`)."""
+    at, entry_id = after
+    later = (trash.c.deleted_at > at) | ((trash.c.deleted_at == at) & (trash.c.id > entry_id))
+    found = _ENTRIES.where(trash.c.deleted_at >= at, trash.c.deleted_at < before, later)
+    return _entries(connection, found.order_by(trash.c.deleted_at, trash.c.id).limit(limit))
+
+
+def oldest(connection: Connection) -> int | None:
+    """When the entry was made that expires next."""
+    return connection.scalar(select(func.min(trash.c.deleted_at)))
+
+
+def remove(connection: Connection, entry_id: int) -> None:
+    connection.execute(delete(trash).where(trash.c.id == entry_id))
+
+
+def forget_manifest(connection: Connection, repository_id: int, digest: Digest) -> None:
+    """It lives again, however it came back."""
+    connection.execute(
+        delete(trash).where(
+            trash.c.repository_id == repository_id, trash.c.digest == digest, trash.c.kind == "manifest"
+        )
+    )
+
+
+def forget_content(connection: Connection, repository_id: int, digest: Digest) -> None:
+    """A manifest is gone for good, and with it what its tags could come back to."""
+    connection.execute(delete(trash).where(trash.c.repository_id == repository_id, trash.c.digest == digest))
+
+
+_ENTRIES = select(
+    trash.c.id,
+    trash.c.kind,
+    trash.c.repository_id,
+    repository.c.name,
+    repository.c.deleted_at.is_(None),
+    trash.c.digest,
+    trash.c.tag,
+    trash.c.deleted_at,
+    trash.c.deleted_by,
+    trash.c.act,
+).join(repository, repository.c.id == trash.c.repository_id)
+
+
+def _entries(connection: Connection, found: Select[tuple[object, ...]]) -> list[Entry]:
+    return [
+        Entry(
+            id=row[0],
+            kind=row[1],
+            repository_id=row[2],
+            repository=RepositoryName(row[3]),
+            is_live=bool(row[4]),
+            digest=Digest(row[5]) if row[5] else None,
+            tag=Tag(row[6]) if row[6] else None,
+            deleted_at=row[7],
+            deleted_by=row[8],
+            act=row[9],
+        )
+        for row in connection.execute(found)
+    ]
