@@ -6,17 +6,23 @@ Needs wrk and Go (`sudo make test-deps` brings wrk). Nothing else should run mea
 
 import argparse
 import json
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.pushes import source
-from bench.report import Report, amount
-from bench.servers import ROOT, Contender, PeerMissingError, digestry, digestry_with_grants, distribution, serving
+from bench.report import Report, amount, machine_now, say
+from bench.servers import (
+    ROOT,
+    Contender,
+    PeerMissingError,
+    digestry,
+    digestry_with_grants,
+    distribution,
+    forget_settings,
+    serving,
+)
 from bench.workloads import FULL, QUICK, WORKLOADS, Load, Scale
 
 PEERS: dict[str, Callable[[], Contender]] = {"with-grants": digestry_with_grants, "distribution": distribution}
@@ -24,10 +30,8 @@ PEERS: dict[str, Callable[[], Contender]] = {"with-grants": digestry_with_grants
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
-    # The caller's settings of a registry are no part of the comparison
-    for name in [name for name in os.environ if name.startswith("REGISTRY_")]:
-        del os.environ[name]
-    machine = _machine()
+    forget_settings()
+    machine = machine_now()
     contenders, missing = _contenders()
     scale = _scale(chosen)
     figures = _run(scale, contenders, chosen.only or list(WORKLOADS), chosen.folder)
@@ -63,11 +67,11 @@ def _scale(chosen: argparse.Namespace) -> Scale:
 def _contenders() -> tuple[list[Contender], dict[str, str]]:
     contenders, missing = [digestry()], {}
     for name, make in PEERS.items():
-        _say(f"building {name}")
+        say(f"building {name}")
         try:
             contenders.append(make())
         except PeerMissingError as error:
-            _say(f"{name} is missing: {error}")
+            say(f"{name} is missing: {error}")
             missing[name] = str(error)
     return contenders, missing
 
@@ -85,21 +89,8 @@ def _run(
                         value = WORKLOADS[work].measure(server, load)
                     figures[work][contender.name].append(value)
                     told = amount(value, WORKLOADS[work].unit)
-                    _say(f"round {round_number}/{scale.rounds} {work} {contender.name} {told}")
+                    say(f"round {round_number}/{scale.rounds} {work} {contender.name} {told}")
     return figures
-
-
-def _machine() -> str:
-    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    cpus = len(os.sched_getaffinity(0))
-    load = os.getloadavg()[0]
-    return (
-        f"{moment}, {cpus} CPUs, load {load:.1f} before, Linux {platform.release()}, Python {platform.python_version()}"
-    )
-
-
-def _say(what: str) -> None:
-    print(f"bench: {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

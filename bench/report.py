@@ -1,6 +1,10 @@
 """Figures as medians with their spread, beside each other."""
 
+import os
+import platform
 import statistics
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,11 +84,16 @@ class Report:
             for peer in peers:
                 row += [cell(figures[peer.name], unit), f"{ratio(*self._pair(figures, peer)):.2f}{_note(name)}"]
             rows.append(row + ["missing", "-"] * len(self.missing))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return aligned(rows)
 
     def _pair(self, figures: Figures, peer: Contender) -> tuple[Sequence[float], Sequence[float]]:
         return figures[self.contenders[0].name], figures[peer.name]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def amount(value: float, unit: str) -> str:
@@ -98,3 +107,17 @@ def cell(values: Sequence[float], unit: str) -> str:
 
 def _note(name: str) -> str:
     return "" if WORKLOADS[name].higher_is_better else " (less is better)"
+
+
+def machine_now() -> str:
+    """When, and on what, the figures were made."""
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    cpus = len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
+    return (
+        f"{moment}, {cpus} CPUs, load {load:.1f} before, Linux {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)

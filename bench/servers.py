@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bench.pushes import NO_HEADERS
 from registry.assembly import Registry
@@ -46,6 +46,9 @@ class Running(Protocol):
     def stop(self, timeout: float = ...) -> int: ...
 
 
+Started = TypeVar("Started", bound=Running)
+
+
 @dataclass(frozen=True)
 class Contender:
     """A registry to compare; `settings` says what a reader must know to judge its figures."""
@@ -56,21 +59,36 @@ class Contender:
     start: Callable[[Path], Running]
 
 
+def forget_settings() -> None:
+    """The caller's settings of a registry are no part of what is measured."""
+    for name in [name for name in os.environ if name.startswith("REGISTRY_")]:
+        del os.environ[name]
+
+
 @contextmanager
 def serving(contender: Contender, folder: Path) -> Iterator[Running]:
     """Start on an empty data folder; afterwards nothing of it is left, neither running nor on the disk."""
     shutil.rmtree(folder, ignore_errors=True)
     server = contender.start(folder)
     try:
-        yield server
-    except Exception as error:
-        error.add_note(f"the log of {contender.name} ends:\n{server.log.read_text(errors='replace')[-LOG_TAIL:]}")
-        raise
+        with stopping(server, contender.name):
+            yield server
     finally:
-        server.stop(STOP_SECONDS)
         shutil.rmtree(folder)
         # What this run left to write must not slow the next one
         os.sync()
+
+
+@contextmanager
+def stopping(server: Started, name: str) -> Iterator[Started]:
+    """Stop it in the end; what goes wrong is told with the end of its log."""
+    try:
+        yield server
+    except Exception as error:
+        error.add_note(f"the log of {name} ends:\n{server.log.read_text(errors='replace')[-LOG_TAIL:]}")
+        raise
+    finally:
+        server.stop(STOP_SECONDS)
 
 
 # --- Digestry --------------------------------------------------------------------------------------------------
@@ -84,7 +102,7 @@ def digestry() -> Contender:
         f"SQLite (WAL, synchronous=FULL) and a folder, fsync before every 201; {WORKERS} workers; "
         "log at info to a file: one JSON line a request"
     )
-    return Contender("digestry", f"{importlib.metadata.version('digestry')} ({revision})", settings, _Digestry)
+    return Contender("digestry", f"{importlib.metadata.version('digestry')} ({revision})", settings, Digestry)
 
 
 def digestry_with_grants() -> Contender:
@@ -94,7 +112,7 @@ def digestry_with_grants() -> Contender:
     return Contender("with-grants", plain.version, settings, _DigestryWithGrants)
 
 
-class _Digestry(LiveServer):
+class Digestry(LiveServer):
     headers = NO_HEADERS
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = NO_HEADERS) -> None:
@@ -102,7 +120,7 @@ class _Digestry(LiveServer):
         self.start()
 
 
-class _DigestryWithGrants(_Digestry):
+class _DigestryWithGrants(Digestry):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, access.required(REGISTRY_AUTH_TOKEN_EXPIRY="1h"))  # noqa: S106 - a time
         access.operate(self, _add_member)

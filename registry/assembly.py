@@ -1,8 +1,10 @@
 """The only wiring: settings in, one object with every service out."""
 
+import asyncio
 import platform
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,22 +14,32 @@ from registry.access.limits import RateLimits
 from registry.access.opening import Access, AccessOptions, open_access
 from registry.access.policy import Policy
 from registry.access.windows import Windows
-from registry.clock import wall_clock
+from registry.clock import JumpWatch, boot_id, wall_clock
 from registry.config import Settings, auth_mode
 from registry.content.blobs import Blobs
 from registry.content.catalog import Catalog
+from registry.content.content_leases import ContentLeases
 from registry.content.fsck import Fsck
+from registry.content.gc import GarbageCollection, GcLimits
+from registry.content.history import History
 from registry.content.manifests import Manifests
 from registry.content.platforms import Platforms
+from registry.content.quarantine import Quarantine
 from registry.content.readiness import Readiness
 from registry.content.referrers import Referrers
+from registry.content.repositories import Repositories
+from registry.content.scrub import Scrub
 from registry.content.tags import Tags
+from registry.content.tasks import Tasks
+from registry.content.trash import Trash
+from registry.content.trusted_clock import TrustedClock
 from registry.content.uploads import UploadLimits, Uploads
 from registry.domain.access import ANYBODY, ANYBODY_ANYWHERE
 from registry.metadata import instances
 from registry.metadata.database import Database
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD
+from registry.metadata.snapshots import scratch
 from storage.backend import BlobStore
 from storage.crashpoints import crash_point
 from storage.failure import FailureMark
@@ -35,6 +47,8 @@ from storage.filesystem import open_store
 
 # All bodies that are being received share it (content/intake.py)
 UPLOAD_MEMORY = 16 * 1024 * 1024
+# Bytes that no row knows are taken for orphans once they are so old (reliability c-9)
+ORPHAN_AGE = 48 * 3_600_000
 
 
 def random_id() -> str:
@@ -66,12 +80,21 @@ class Registry:
     access: Access
     uploads: Uploads
     blobs: Blobs
+    content_leases: ContentLeases
     manifests: Manifests
     tags: Tags
     referrers: Referrers
+    repositories: Repositories
+    history: History
+    trash: Trash
+    gc: GarbageCollection
     catalog: Catalog
     readiness: Readiness
     fsck: Fsck
+    tasks: Tasks
+    clock: TrustedClock
+    quarantine: Quarantine
+    scrub: Scrub
 
     @property
     def service(self) -> str:
@@ -86,7 +109,9 @@ class Registry:
         await self.uploads.sweep_staging()
 
     async def close(self) -> None:
+        await self.scrub.close()
         await self.uploads.close()
+        await self.content_leases.close()
         await self.manifests.close()
         await self.access.close()
         await self.database.close()
@@ -101,6 +126,7 @@ def open_registry(
     mark: FailureMark | None = None,
     windows: Windows | None = None,
     seat: Seat | None = None,
+    watch: JumpWatch | None = None,
 ) -> Registry:
     """Open the stores of a registry whose schema is current. Blocks; call it in the process that serves.
 
@@ -114,6 +140,7 @@ def open_registry(
     store = open_store(settings.storage.filesystem.rootdirectory, mark)
     database = Database(settings.database.path, now, mark)
     limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY, _most_uploads(settings))
+    quarantine = Quarantine(database, store)
     policy = Policy(
         readonly=settings.storage.maintenance.readonly.enabled,
         deletion=settings.storage.delete.enabled,
@@ -127,7 +154,8 @@ def open_registry(
         policy=policy,
         access=open_access(database, _access_options(settings), _rate_limits(settings, windows or Windows()), now),
         uploads=Uploads(database, store, owner=seat.owner, limits=limits, new_id=new_id),
-        blobs=Blobs(database, store),
+        blobs=Blobs(database, store, quarantine),
+        content_leases=ContentLeases(database, settings.gc.lease),
         manifests=Manifests(
             database,
             Platforms(database, store),
@@ -136,10 +164,38 @@ def open_registry(
         ),
         tags=Tags(database),
         referrers=Referrers(database),
+        repositories=Repositories(database, policy.decide, some_tags_stay=bool(settings.tags.immutable)),
+        history=History(database, policy.decide),
+        trash=Trash(database, keep=settings.trash.keep, decide=policy.decide),
+        gc=GarbageCollection(
+            database,
+            store,
+            GcLimits(trash=settings.trash.keep, doomed=settings.gc.trash, orphans=ORPHAN_AGE),
+            lambda: _copied(settings.database.path, now),
+        ),
         catalog=Catalog(database),
         readiness=Readiness(database, store, mark, readonly=settings.storage.maintenance.readonly.enabled),
+        tasks=Tasks(database, seat.owner),
+        clock=TrustedClock(database, watch or JumpWatch(settings.gc.lease), boot_id()),
         fsck=Fsck(database, store),
+        quarantine=quarantine,
+        scrub=Scrub(database, store, quarantine, interval=settings.scrub.interval, rate=settings.scrub.rate),
     )
+
+
+@asynccontextmanager
+async def _copied(path: Path, now: Callable[[], int]) -> AsyncIterator[Database]:
+    """A copy of the database, to be changed and thrown away."""
+    copying = scratch(path)
+    copy = await asyncio.to_thread(copying.__enter__)
+    try:
+        database = Database(copy, now, FailureMark())
+        try:
+            yield database
+        finally:
+            await database.close()
+    finally:
+        await asyncio.to_thread(copying.__exit__, None, None, None)
 
 
 def service_name(settings: Settings) -> str:

@@ -1,66 +1,110 @@
-"""Work that nobody waits for: one worker does it for all while the registry serves."""
+"""Work that nobody waits for: the keeper does it while the registry serves."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from registry import metrics
 from registry.assembly import Registry
-from registry.clock import JumpWatch, wall_clock
+from registry.clock import wall_clock
+from registry.content.tasks import Turn
 from registry.domain.errors import RegistryError
 from registry.metadata import instances, snapshots
 
 log = logging.getLogger(__name__)
 
-INTERVAL_SECONDS = 60.0
-SNAPSHOT_EVERY = 86_400_000
+MINUTE, DAY = 60_000, 86_400_000
+BEAT_SECONDS = 60.0
+# How soon a task starts that somebody wants, and one that has failed
+POLL_SECONDS = 5.0
+RETRY_SECONDS = 60.0
 # SQLite's write-ahead log is reused from about 4 MiB on, unless somebody reads one snapshot for very long
 LARGE_LOG = 256 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Work that one process does for all: each `interval` milliseconds, or as soon as somebody wants it.
+
+    What takes long asks its turn before each step. `judges`: it ends things by their age, so it waits while the
+    clock can't be trusted.
+    """
+
+    name: metrics.Task
+    interval: int
+    run: Callable[[Turn], Awaitable[None]]
+    judges: bool = False
+
+
+def periodic(registry: Registry) -> list[Task]:
+    return [
+        Task("expiry", MINUTE, partial(_expire, registry), judges=True),
+        Task("seal", MINUTE, partial(_seal, registry)),
+        Task("snapshot", DAY, partial(_copy, registry), judges=True),
+    ]
+
+
 @asynccontextmanager
-async def background(registry: Registry, clock: JumpWatch) -> AsyncIterator[None]:
-    """Run the periodic work as long as the block runs."""
-    task = asyncio.create_task(_work_forever(registry, clock))
+async def background(registry: Registry) -> AsyncIterator[None]:
+    """Do the periodic work as long as the block runs: each task beside the others, so that a long one delays none."""
+    works = [_repeat("heartbeat", partial(_beat, registry), BEAT_SECONDS)]
+    works += [_repeat(task.name, partial(do, registry, task), POLL_SECONDS) for task in periodic(registry)]
+    running = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _work_forever(registry: Registry, clock: JumpWatch) -> None:
+async def do(registry: Registry, task: Task) -> None:
+    """Do a task, if it is due and nobody else is at it."""
+    if task.judges and not await registry.clock.trusted():
+        return
+    state = await registry.tasks.state(task.name)
+    if state.is_due(task.interval) and not state.running:
+        also = registry.clock.seems_trusted if task.judges else _always
+        async with registry.tasks.turn(task.name, also) as turn:
+            if turn is not None:
+                await task.run(turn)
+        state = await registry.tasks.state(task.name)
+    if state.done_at is not None:
+        metrics.task_succeeded(task.name, state.done_at)
+
+
+def _always() -> bool:
+    return True
+
+
+async def _repeat(name: str, work: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
-        try:
-            await work_once(registry, clock)
-        except (RegistryError, snapshots.NoSpaceError) as error:
-            log.warning("background work failed and will be tried again: %s", error)
-        except Exception:
-            log.exception("background work failed and will be tried again")
-        await asyncio.sleep(INTERVAL_SECONDS)
+        succeeded = await _succeeds(name, work)
+        await asyncio.sleep(seconds if succeeded else RETRY_SECONDS)
 
 
-async def work_once(registry: Registry, clock: JumpWatch) -> None:
-    """Show that this server lives, forget what has expired, seal events, copy the database once a day."""
+async def _succeeds(name: str, work: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        await work()
+    except (RegistryError, snapshots.NoSpaceError) as error:
+        log.warning("%s failed and will be tried again: %s", name, error)
+    except Exception:
+        log.exception("%s failed and will be tried again", name)
+    else:
+        return True
+    return False
+
+
+async def _beat(registry: Registry) -> None:
+    """Show that this server lives, and look after its database's files: work that no other server does for it."""
     await registry.database.write(instances.beat, registry.instance.id)
     await registry.database.take_reserve()
-    if clock.trusted():
-        expired = await registry.uploads.expire()
-        refused = await registry.uploads.end_refused(registry.access.authenticator.may_push)
-        await registry.access.forget_expired()
-        metrics.task_succeeded("expiry", wall_clock())
-        if expired:
-            log.info("%d uploads expired", expired)
-        if refused:
-            log.info("%d uploads ended: their owners may push there no more", refused)
-        await asyncio.to_thread(_snapshot, registry)
-    while await registry.access.audit.seal():
-        pass
-    metrics.task_succeeded("seal", wall_clock())
     await asyncio.to_thread(check_log, registry.settings.database.path)
+    metrics.task_succeeded("heartbeat", wall_clock())
 
 
 def check_log(path: Path) -> None:
@@ -70,10 +114,21 @@ def check_log(path: Path) -> None:
         log.warning("%s-wal has grown to %d MiB: a process reads %s and does not end", path, size >> 20, path)
 
 
-def _snapshot(registry: Registry) -> None:
-    path, now = registry.settings.database.path, wall_clock()
-    last = snapshots.newest(path, now)
-    if last is None or now - last >= SNAPSHOT_EVERY:
-        log.info("the database was copied to %s", snapshots.take_daily(path, now))
-        last = now
-    metrics.task_succeeded("snapshot", last)
+async def _expire(registry: Registry, turn: Turn) -> None:
+    expired = await registry.uploads.expire()
+    refused = await registry.uploads.end_refused(registry.access.authenticator.may_push)
+    await registry.access.forget_expired()
+    if expired:
+        log.info("%d uploads expired", expired)
+    if refused:
+        log.info("%d uploads ended: their owners may push there no more", refused)
+
+
+async def _seal(registry: Registry, turn: Turn) -> None:
+    while await registry.access.audit.seal():
+        pass
+
+
+async def _copy(registry: Registry, turn: Turn) -> None:
+    path = registry.settings.database.path
+    log.info("the database was copied to %s", await asyncio.to_thread(snapshots.take_daily, path, wall_clock()))

@@ -150,11 +150,38 @@ class RateLimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class GcSettings:
+    interval: int = _setting(900_000, values.duration, "how often the garbage collection runs", written="15m")
     lease: int = _setting(
         86_400_000,
         values.duration,
         "how long pushed content is kept without a manifest or tag that needs it",
         written="24h",
+    )
+    trash: int = _setting(
+        86_400_000,
+        values.duration,
+        "how long bytes stay that nothing names any more: as far back as a database may be set",
+        written="24h",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrashSettings:
+    keep: int = _setting(
+        1_209_600_000,
+        values.duration,
+        "how long deleted tags, manifests and repositories can be restored",
+        written="14d",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubSettings:
+    interval: int = _setting(
+        2_592_000_000, values.duration, "how often the bytes of every blob are hashed again", written="30d"
+    )
+    rate: int = _setting(
+        16_777_216, values.size, "bytes a second that this may read; 0: only `digestry verify` does it", written="16MiB"
     )
 
 
@@ -188,6 +215,8 @@ class Settings:
     auth: AuthSettings = AuthSettings()
     ratelimit: RateLimitSettings = RateLimitSettings()
     gc: GcSettings = GcSettings()
+    trash: TrashSettings = TrashSettings()
+    scrub: ScrubSettings = ScrubSettings()
     tags: TagsSettings = TagsSettings()
     uploads: UploadsSettings = UploadsSettings()
     log: LogSettings = LogSettings()

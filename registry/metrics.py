@@ -25,7 +25,8 @@ from prometheus_client.registry import Collector
 
 UploadEvent = Literal["started", "finished", "cancelled", "failed", "expired"]
 StorageError = Literal["full", "failed", "missing"]
-Task = Literal["expiry", "seal", "snapshot"]
+BlobFinding = Literal["missing", "corrupt", "unreadable"]
+Task = Literal["heartbeat", "expiry", "seal", "snapshot", "gc", "scrub"]
 
 _REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
 _COMMIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
@@ -45,6 +46,8 @@ class State:
     version: str
     store_failed: bool
     free: Mapping[str, int]
+    # None where the database can't say
+    quarantined: int | None
 
 
 class _Metrics:
@@ -98,8 +101,16 @@ class _Metrics:
             "digestry_storage_errors", "Operations that the blob store failed.", ("kind",), registry=own
         )
         self.storage_errors = {kind: storage_errors.labels(kind) for kind in get_args(StorageError)}
-        self.starts = Counter("digestry_worker_starts", "Workers started.", registry=own)
-        self.deaths = Counter("digestry_worker_deaths", "Workers that ended without being told to.", registry=own)
+        self.verified_blobs = Counter(
+            "digestry_blobs_verified", "Blobs whose stored bytes were hashed again.", registry=own
+        )
+        self.verified_bytes = Counter("digestry_blobs_verified_bytes", "Stored bytes hashed again.", registry=own)
+        findings = Counter(
+            "digestry_blobs_found_wrong", "Blobs that had to be quarantined, by what is wrong.", ("kind",), registry=own
+        )
+        self.findings = {kind: findings.labels(kind) for kind in get_args(BlobFinding)}
+        self.starts = Counter("digestry_worker_starts", "Workers and keepers started.", registry=own)
+        self.deaths = Counter("digestry_worker_deaths", "Workers and keepers that ended without being told to.", registry=own)
         self.successes = Gauge(
             "digestry_background_success_timestamp_seconds",
             "When a periodic task last succeeded; absent before the first time.",
@@ -139,7 +150,7 @@ def share(folder: Path) -> None:
 
 
 def enter(number: int) -> None:
-    """First thing in a worker. `number` is no other living worker's; what dead ones counted under it goes on."""
+    """First thing in a child. `number` is no other living child's; what dead ones counted under it goes on."""
     if _metrics.folder is not None:
         _names[os.getpid()] = name = f"worker{number}"
         _make_files(_metrics.folder, name)
@@ -223,6 +234,15 @@ def storage_error(kind: StorageError) -> None:
     _metrics.storage_errors[kind].inc()
 
 
+def blob_verified(size: int) -> None:
+    _metrics.verified_blobs.inc()
+    _metrics.verified_bytes.inc(size)
+
+
+def blob_found(kind: BlobFinding) -> None:
+    _metrics.findings[kind].inc()
+
+
 def task_succeeded(task: Task, at: int) -> None:
     """`at` in milliseconds since the epoch."""
     _metrics.successes.labels(task).set(at / 1000)
@@ -257,6 +277,9 @@ class _Looked(Collector):
             {"": state.store_failed},
         )
         yield _gauge("digestry_free_bytes", "Space left for data.", ["volume"], state.free)
+        if state.quarantined is not None:
+            quarantined = {"": state.quarantined}
+            yield _gauge("digestry_blobs_quarantined", "Blobs hidden until they are pushed again.", [], quarantined)
 
 
 def _gauge(name: str, about: str, labels: Sequence[str], samples: Mapping[str, float]) -> Metric:

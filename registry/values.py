@@ -72,6 +72,31 @@ def written_duration(milliseconds: int) -> str:
     return f"{milliseconds // _UNITS[unit]}{unit}"
 
 
+_SIZES = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def size(value: object) -> int:
+    """Bytes."""
+    matched = re.fullmatch(r"(\d{1,9})(B|KiB|MiB|GiB|TiB)", "0B" if value == "0" else text(value))
+    if matched is None:
+        raise ValueError("expected a size such as 512KiB, 16MiB or 1GiB, or 0")
+    return int(matched[1]) * _SIZES[matched[2]]
+
+
+def written_size(count: int) -> str:
+    """In the largest unit that tells it exactly."""
+    if not count:
+        return "0"
+    unit = max((unit for unit in _SIZES if count % _SIZES[unit] == 0), key=lambda unit: _SIZES[unit])
+    return f"{count // _SIZES[unit]}{unit}"
+
+
+def rounded_size(count: int) -> str:
+    """As people read it: 1.4 GiB."""
+    unit = max((unit for unit in _SIZES if count >= _SIZES[unit]), key=lambda unit: _SIZES[unit], default="B")
+    return f"{count} B" if unit == "B" else f"{count / _SIZES[unit]:.1f} {unit}"
+
+
 def choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:

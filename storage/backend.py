@@ -65,7 +65,7 @@ class BlobReader(Protocol):
         ...
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes; raises StorageFailed when the blob ends before."""
+        """Exactly `length` bytes; raises BlobDamaged when the blob ends before, or can't be read there."""
         ...
 
     async def close(self) -> None: ...
@@ -97,12 +97,19 @@ class BlobStore(Protocol):
         """Remove staged bytes; what was published stays. Gone already is fine."""
         ...
 
-    async def open(self, key: str) -> BlobReader:
-        """Open for reading; raises BlobMissing."""
+    async def open(self, key: str, *, uncached: bool = False) -> BlobReader:
+        """Open for reading; raises BlobMissing, BlobDamaged.
+
+        `uncached`: read what the disk has, not what a cache remembers of it, and leave nothing in the cache.
+        """
         ...
 
     async def size(self, key: str) -> int:
         """The number of bytes at `key`; raises BlobMissing."""
+        ...
+
+    async def written_at(self, key: str) -> int:
+        """When the bytes at `key` were written, in milliseconds since the epoch; raises BlobMissing."""
         ...
 
     async def delete(self, key: str) -> None:

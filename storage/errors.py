@@ -5,6 +5,7 @@ StorageError
 ├── StagedBytesMissing   staged bytes that a row counts on are gone or too short
 ├── StorageFull          no space, no inodes or no quota left; what was written before is whole
 └── StorageFailed        the store can no longer be trusted with this piece of work (I/O error)
+    ├── BlobDamaged      the disk can't give just these bytes back
     └── SyncFailed       an fsync failed: the whole store can no longer be trusted with writes
 """
 
@@ -27,6 +28,10 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The operation failed in a way that must never be retried into success (PostgreSQL's fsync rule)."""
+
+
+class BlobDamaged(StorageFailed):
+    """The disk can't give just these bytes back."""
 
 
 class SyncFailed(StorageFailed):

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.errors import StagedBytesMissing, SyncFailed
+from storage.errors import BlobDamaged, StagedBytesMissing, SyncFailed
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# A sector that can't be read, and checksums of file systems that have some; a lack of memory or descriptors is none
+_DAMAGED = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
 
 
 def make_folder(folder: Path) -> None:
@@ -45,6 +47,22 @@ def _syncing() -> Iterator[None]:
         if error.errno in NO_SPACE:
             raise
         raise SyncFailed(f"fsync in the folder for blobs: {os.strerror(error.errno or errno.EIO)}") from error
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Tell bytes that the disk can't give back from all else that may go wrong."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DAMAGED:
+            raise BlobDamaged(f"{os.strerror(error.errno)} while reading a blob") from error
+        raise
+
+
+def drop_cached(descriptor: int, offset: int = 0, length: int = 0) -> None:
+    """Let the kernel forget its copy of these bytes, 0 for all: the next read asks the disk. Dirty pages stay."""
+    os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
 
 @contextmanager

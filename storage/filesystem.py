@@ -15,9 +15,20 @@ import aiofiles.os
 from storage.backend import Segment, Staged
 from storage.crashpoints import crash_point
 from storage.digest import ALGORITHMS, Digest
-from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed, StorageFull, SyncFailed
+from storage.errors import BlobDamaged, BlobMissing, StagedBytesMissing, StorageFailed, StorageFull, SyncFailed
 from storage.failure import FailureMark
-from storage.files import NO_SPACE, append, cut, make_folder, opened, sync, sync_data, sync_folder
+from storage.files import (
+    NO_SPACE,
+    append,
+    cut,
+    drop_cached,
+    make_folder,
+    opened,
+    reading,
+    sync,
+    sync_data,
+    sync_folder,
+)
 from storage.keys import FAN_OUT, STAGING, blob_key, is_key, joined_name, parse_staged_name, segment_name
 from storage.space import has_room
 
@@ -100,12 +111,18 @@ class FilesystemStore:
         for name in [*names, joined_name(staged.upload_id)]:
             await self._unlink(self._root / name)
 
-    async def open(self, key: str) -> "FilesystemReader":
-        return await self._threads.read(self._open, key)
+    async def open(self, key: str, *, uncached: bool = False) -> "FilesystemReader":
+        return await self._threads.read(self._open, key, uncached)
 
     async def size(self, key: str) -> int:
+        return (await self._stat(key)).st_size
+
+    async def written_at(self, key: str) -> int:
+        return (await self._stat(key)).st_mtime_ns // 1_000_000
+
+    async def _stat(self, key: str) -> os.stat_result:
         try:
-            return (await aiofiles.os.stat(self._path(key), executor=self._threads.pool)).st_size
+            return await aiofiles.os.stat(self._path(key), executor=self._threads.pool)
         except FileNotFoundError as error:
             raise BlobMissing(key) from error
 
@@ -209,16 +226,21 @@ class FilesystemStore:
             os.close(target)
         return joined
 
-    def _open(self, key: str) -> "FilesystemReader":
-        try:
-            file = self._path(key).open("rb", buffering=0)
-        except FileNotFoundError as error:
-            raise BlobMissing(key) from error
-        size = os.fstat(file.fileno()).st_size
-        if size > INLINE_LIMIT:
-            return FilesystemReader(self._threads, size, file, None)
-        with file:
-            content = file.read()
+    def _open(self, key: str, uncached: bool) -> "FilesystemReader":
+        with reading():
+            try:
+                file = self._path(key).open("rb", buffering=0)
+            except FileNotFoundError as error:
+                raise BlobMissing(key) from error
+            if uncached:
+                drop_cached(file.fileno())
+            size = os.fstat(file.fileno()).st_size
+            if size > INLINE_LIMIT:
+                return FilesystemReader(self._threads, size, file, None, uncached)
+            with file:
+                content = file.read()
+                if uncached:
+                    drop_cached(file.fileno())
         return FilesystemReader(self._threads, len(content), None, content)
 
     def _measure(self, names: Sequence[str]) -> list[Staged]:
@@ -265,8 +287,16 @@ class FilesystemWriter:
 class FilesystemReader:
     """An open blob: its file, or all its bytes when they are few."""
 
-    def __init__(self, threads: _Threads, size: int, file: BinaryIO | None, content: bytes | None) -> None:
+    def __init__(
+        self,
+        threads: _Threads,
+        size: int,
+        file: BinaryIO | None,
+        content: bytes | None,
+        uncached: bool = False,
+    ) -> None:
         self._threads = threads
+        self._uncached = uncached
         self.size = size
         self.file = file
         self.content = content
@@ -276,14 +306,26 @@ class FilesystemReader:
             piece = self.content[offset : offset + length]
         else:
             assert self.file is not None
-            piece = await self._threads.read(os.pread, self.file.fileno(), length, offset)
+            piece = await self._threads.read(self._read, self.file.fileno(), length, offset)
         if len(piece) != length:
-            raise StorageFailed("a blob ended before its size")
+            raise BlobDamaged("a blob ended before its size")
         return piece
 
     async def close(self) -> None:
         if self.file is not None:
-            await self._threads.read(self.file.close)
+            await self._threads.read(self._close, self.file)
+
+    def _read(self, descriptor: int, length: int, offset: int) -> bytes:
+        with reading():
+            piece = os.pread(descriptor, length, offset)
+        if self._uncached:
+            drop_cached(descriptor, offset, length)
+        return piece
+
+    def _close(self, file: BinaryIO) -> None:
+        if self._uncached:
+            drop_cached(file.fileno())
+        file.close()
 
 
 def open_store(root: Path, mark: FailureMark) -> FilesystemStore:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ from sqlalchemy import Connection
 
 from registry.domain.audit import Anchor, Event, EventFilter, Seal, Sealing, Verdict
 from registry.domain.paging import Page, PageRequest
-from registry.domain.problems import Invalid
 from registry.metadata import event_lists, seals
 from registry.metadata.database import Database
 
@@ -30,7 +28,7 @@ class Audit:
 
     async def list(self, wanted: EventFilter, page: PageRequest) -> Page[Event]:
         """Newest first; a page goes on below the id in `page.last`. Raises Invalid."""
-        before = _event_id(page.last) if page.last else None
+        before = page.last_id()
         found = await self._database.read(event_lists.newest_first, wanted, before, page.limit + 1)
         return page.cut_by(found, lambda event: str(event.id))
 
@@ -120,12 +118,6 @@ def _lines(events: Sequence[Event], ended: Sequence[Seal]) -> list[str]:
 
 def _seal_line(seal: Seal) -> str:
     return f"{json.dumps({'seal': seal.told()})}\n"
-
-
-def _event_id(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise Invalid("`after` is the `next` of the page before")
-    return int(text)
 
 
 def _problems(stored: Seal, made: Seal) -> list[str]:

@@ -47,6 +47,15 @@ class Policy:
             )
         return None
 
+    def browse(self, identity: Identity) -> RegistryError | None:
+        """The same for lists of what the identity may pull, as people look at them.
+
+        Unlike clients, who are asked to log in first (`_connect`), they see what anybody may pull without a login.
+        """
+        if identity.token is None and identity.rights.anywhere(Action.PULL):
+            return None
+        return self.decide(identity, Action.LIST)
+
     def administer(self, identity: Identity, pattern: Pattern = ALL) -> RegistryError | None:
         """The same for users, groups, robots, rules and the audit log, and for grants within a pattern.
 

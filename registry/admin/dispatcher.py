@@ -1,6 +1,7 @@
 """Every request to `/api/` goes through here: find the operation, ask whether it may, run it, tell what went wrong."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from registry.admin.inputs import NoQuery, read_query
 from registry.admin.operation import Call
 from registry.admin.operations import ROOT, find
 from registry.assembly import Registry
-from registry.domain.access import Action
+from registry.domain.access import Action, Identity
 from registry.domain.errors import Denied, RegistryError, Unauthorized
 from registry.domain.names import RepositoryName
 from registry.domain.problems import Problem
@@ -57,8 +58,9 @@ class Dispatcher:
         access.limits.check_address(peer.address)
         try:
             identity = await access.authenticator.identify(request.headers.get("Authorization"), peer)
-            caller = caller_of(self._registry, request, identity)
-            return await self._run(Call(request, self._registry, operation, path, peer, caller))
+            caller = caller_of(self._registry, request, _within_api(identity))
+            by_token = identity.token is not None
+            return await self._run(Call(request, self._registry, operation, path, peer, caller, by_token))
         except Unauthorized as error:
             raise challenged(self._registry, error, peer, SCOPE) from error
 
@@ -66,8 +68,9 @@ class Dispatcher:
         operation = call.operation
         try:
             await operation.needs.check(call)
-        except Denied:
-            await self._registry.access.denials.record(call.caller, RepositoryName(), Action.ADMIN)
+        except Denied as error:
+            repository = call.repository if "repository" in call.path else RepositoryName()
+            await self._registry.access.denials.record(call.caller, repository, error.action or Action.ADMIN)
             raise
         if operation.is_secret:
             self._registry.access.logins.check_way(call.peer)
@@ -91,3 +94,9 @@ class Dispatcher:
             following = {**call.request.rel_url.query, "after": answer.next}
             headers["Link"] = f'<{base}{operation.path}?{urlencode(following)}>; rel="next"'
         return json_response(answer, operation.status, headers)
+
+
+def _within_api(identity: Identity) -> Identity:
+    """A token for this API is for all that it does, as far as the grants go."""
+    token = identity.token
+    return replace(identity, token=None) if token is not None and token.covers(Action.ADMIN, "") else identity

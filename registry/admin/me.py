@@ -38,7 +38,7 @@ async def get_me(call: Call) -> Me:
     return Me(
         identity=identity.name,
         credential=_CREDENTIALS.get(identity.credential.partition(".")[0], "none"),
-        token=identity.token is not None,
+        token=call.is_by_token,
         grants=[shown(grant) for grant in identity.rights.grants],
     )
 

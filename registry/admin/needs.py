@@ -1,6 +1,7 @@
-"""What operations need of a caller. `Policy.administer` decides each time: 401 for strangers, 403 for all others."""
+"""What operations need of a caller. `Policy` decides each time: 401 for strangers, 403 for all others."""
 
 from registry.admin.operation import Call, Need
+from registry.domain.access import Action
 from registry.domain.errors import Denied, Unauthorized
 from registry.domain.grants import ALL, Pattern
 from registry.domain.problems import Missing
@@ -53,6 +54,23 @@ async def _creator(call: Call) -> None:
         raise Denied("this takes whoever made the robot, or a person with the verb admin on **")
 
 
+async def _reader(call: Call) -> None:
+    refusal = call.registry.policy.browse(call.identity)
+    if refusal is not None:
+        raise refusal
+
+
+def on_repository(action: Action) -> Need:
+    """The verb on the repository in the path."""
+
+    async def check(call: Call) -> None:
+        refusal = call.registry.policy.decide(call.identity, action, call.repository)
+        if refusal is not None:
+            raise refusal
+
+    return Need(f"the verb {action} on the repository", check)
+
+
 async def _has_made(call: Call, name: str) -> bool:
     """By the user's id: a name may be another's by now."""
     try:
@@ -76,6 +94,7 @@ def grant_id(text: str) -> int:
 
 
 NOTHING = Need("nothing, not even a login", _nothing)
+READER = Need("a login, unless anybody may pull something", _reader)
 KNOWN = Need("a login", _known)
 USER = Need("a login as a user of the database", _user)
 ADMINISTRATOR = Need("a person with admin on **", _administrator)

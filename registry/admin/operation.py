@@ -13,6 +13,8 @@ from registry.assembly import Registry
 from registry.domain.access import Caller, Identity, Peer
 from registry.domain.errors import RegistryError
 from registry.domain.grants import ALL, Pattern
+from registry.domain.names import RepositoryName
+from registry.domain.problems import Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Operation:
     """A row of the table. What the query, the body and the answer look like stands in the handler's signature.
 
     `path` is below /api/v1/, `location` that of what was made, from fields of the answer. `is_secret`: a password or
-    a secret goes over the wire.
+    a secret goes over the wire. `is_later`: what is asked for is done after the answer.
     """
 
     method: str
@@ -37,6 +39,7 @@ class Operation:
     needs: Need
     location: str = ""
     is_secret: bool = False
+    is_later: bool = False
 
     @cached_property
     def _types(self) -> dict[str, Any]:
@@ -66,12 +69,14 @@ class Operation:
     def status(self) -> int:
         if self.answer is None:
             return 204
+        if self.is_later:
+            return 202
         return 201 if self.location else 200
 
 
 @dataclass(slots=True)
 class Call:
-    """`path` are the values in the operation's path."""
+    """`path` are the values in the operation's path. `is_by_token`: the caller came with a bearer token."""
 
     request: web.Request
     registry: Registry
@@ -79,11 +84,20 @@ class Call:
     path: Mapping[str, str]
     peer: Peer
     caller: Caller
+    is_by_token: bool = False
     _body: Any = None
 
     @property
     def identity(self) -> Identity:
         return self.caller.identity
+
+    @property
+    def repository(self) -> RepositoryName:
+        """The repository in the path; raise Missing for what can't be a name."""
+        name = self.path["repository"]
+        if not RepositoryName.is_valid(name):
+            raise Missing("no repository can have this name")
+        return RepositoryName(name)
 
     def refusal(self, pattern: Pattern = ALL) -> RegistryError | None:
         """None for whoever may administer a pattern."""

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from registry.admin import audit, grants, groups, me, robots, rules, users
+from registry.admin import audit, grants, groups, me, quarantine, robots, rules, users
 from registry.admin.needs import (
     ADMINISTRATOR,
     CREATOR,
@@ -57,6 +57,8 @@ OPERATIONS = (
     Operation("DELETE", "ci-rules/{name}", rules.delete_rule, ADMINISTRATOR),
     Operation("GET", "audit", audit.list_events, ADMINISTRATOR),
     Operation("GET", "access/explain", audit.explain_access, ADMINISTRATOR),
+    Operation("GET", "quarantine", quarantine.list_quarantine, ADMINISTRATOR),
+    Operation("POST", "digests/{digest}/verify", quarantine.verify_digest, ADMINISTRATOR, is_later=True),
     Operation("GET", "me", me.get_me, KNOWN),
     Operation("PUT", "me/password", me.set_my_password, USER, is_secret=True),
     Operation("GET", "openapi.json", get_openapi, NOTHING),

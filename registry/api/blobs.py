@@ -4,6 +4,7 @@ from aiohttp import web
 
 from registry.api.call import Call, empty
 from registry.api.conditions import etag, is_known
+from registry.domain.access import Action
 from registry.domain.names import Digest
 from registry.web.blob_response import send_blob
 from registry.web.ranges import ByteRange, parse_range
@@ -21,7 +22,10 @@ def _headers(digest: Digest) -> dict[str, str]:
 
 async def head(call: Call) -> web.StreamResponse:
     """end-2, HEAD."""
+    leases = call.registry.content_leases
     found = await call.registry.blobs.stat(call.repository, call.digest)
+    if leases.is_due(found.left) and call.may(Action.PUSH, call.repository):
+        found = await leases.renew_blob(call.repository, found)
     return empty(200, {**_headers(call.digest), "Content-Length": str(found.size)})
 
 

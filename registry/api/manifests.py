@@ -8,6 +8,7 @@ from registry.api import locations
 from registry.api.call import Call, empty
 from registry.api.conditions import conditions, etag, is_known
 from registry.content.pushing import Push
+from registry.domain.access import Action
 from registry.domain.errors import EncodingUnsupported, TagInvalid, UriTooLong
 from registry.domain.manifest import MANIFEST_LIMIT
 from registry.domain.names import Tag
@@ -34,7 +35,10 @@ async def get(call: Call) -> web.StreamResponse:
 
 async def head(call: Call) -> web.StreamResponse:
     """end-3, HEAD."""
-    found = await call.registry.manifests.head(call.repository, call.tag_or_digest)
+    leases, reference = call.registry.content_leases, call.tag_or_digest
+    found = await call.registry.manifests.head(call.repository, reference)
+    if leases.is_due(found.left) and call.may(Action.PUSH, call.repository):
+        found = await leases.renew_manifest(call.repository, reference, found)
     if is_known(call, found.digest):
         return empty(304, _identity(found.digest))
     return empty(200, _headers(found.digest, found.media_type, found.size))

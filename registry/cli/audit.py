@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -17,6 +18,7 @@ from registry import values
 from registry.assembly import Registry
 from registry.cli.opening import run_on
 from registry.cli.options import AsJson, ConfigFile, Flags
+from registry.cli.progress import Progress
 from registry.cli.tables import print_table
 from registry.clock import wall_clock
 from registry.domain.audit import Anchor, Event, EventFilter, Verdict
@@ -122,7 +124,8 @@ def verify(*, anchor: Kept = None, config: ConfigFile = None, flags: Flags = (),
     """
 
     async def check(registry: Registry) -> int:
-        verdict = await registry.access.audit.verify(_progress, anchor)
+        with Progress() as progress:
+            verdict = await registry.access.audit.verify(partial(progress.show, "events"), anchor)
         if as_json:
             print(json.dumps(_told(verdict), indent=2))
         else:
@@ -182,8 +185,3 @@ def _print(verdict: Verdict) -> None:
     print(f"checked {verdict.events} events under {verdict.seals} seals: {len(verdict.problems) or 'no'} problems")
     if verdict.newest and not verdict.problems:
         print(f"keep this elsewhere, for a later --anchor: {verdict.newest.anchor}")
-
-
-def _progress(events: int) -> None:
-    if sys.stderr.isatty():
-        print(f"events: {events}", end="\r", file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
 """`digestry fsck`."""
 
 import json
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,9 +8,8 @@ from cyclopts import Parameter
 from registry.assembly import Registry
 from registry.cli.opening import run_on
 from registry.cli.options import AsJson, ConfigFile, Flags
+from registry.cli.progress import Progress
 from registry.content.fsck import Report
-
-PROGRESS_EVERY = 500
 
 Deep = Annotated[bool, Parameter(name="--deep", negative="", help="Also hash every blob.")]
 
@@ -23,7 +21,8 @@ def fsck(*, deep: Deep = False, config: ConfigFile = None, flags: Flags = (), as
     """
 
     async def check(registry: Registry) -> int:
-        report = await registry.fsck.run(deep=deep, progress=_progress)
+        with Progress() as progress:
+            report = await registry.fsck.run(deep=deep, progress=progress.show)
         if as_json:
             print(json.dumps({"problems": report.problems, "notes": report.notes, "counts": report.counts}, indent=2))
         else:
@@ -31,11 +30,6 @@ def fsck(*, deep: Deep = False, config: ConfigFile = None, flags: Flags = (), as
         return 1 if report.problems else 0
 
     return run_on(config, flags, check, as_json=as_json)
-
-
-def _progress(phase: str, done: int) -> None:
-    if done % PROGRESS_EVERY == 0 and sys.stderr.isatty():
-        print(f"\r{phase}: {done}", end="", file=sys.stderr, flush=True)
 
 
 def _print(report: Report) -> None:

@@ -30,6 +30,15 @@ app.command(
     """,
 )
 app.command(
+    "registry.cli.verify:verify",
+    help="""Hash stored blobs again, those first that nobody has looked at for longest.
+
+    Wrong ones are hidden until somebody pushes them again; those that are hidden and turn out right come back. It may
+    run while the registry serves, and be stopped: `--older 1h` goes on where it was. Exit code 1 when some are wrong.
+    Examples: `digestry verify --older 7d --rate 50MiB`, `digestry verify --repository team/app`
+    """,
+)
+app.command(
     "registry.cli.health:health",
     help="""Ask the registry on this machine whether it is ready.
 

@@ -58,4 +58,6 @@ def _plain(entry: Entry, value: Any) -> Any:
         return "(secret)" if value else ""
     if entry.parse in (values.duration, values.token_lifetime):
         return values.written_duration(value)
+    if entry.parse is values.size:
+        return values.written_size(value)
     return list(value) if isinstance(value, tuple) else value

@@ -1,12 +1,13 @@
-"""Deleting tags and manifests: hidden at once, bytes stay until the garbage collection may take them."""
+"""Deleting tags, manifests and repositories: hidden at once, in the trash until the time to restore them is over."""
 
 from sqlalchemy import Connection
 
 from registry.content.conditions import Conditions
+from registry.content.scenes import scene_of
 from registry.domain.access import Action, Caller, Decide
-from registry.domain.errors import ManifestUnknown, NameUnknown, Unsupported
+from registry.domain.errors import ManifestUnknown, Unsupported
 from registry.domain.names import Digest, RepositoryName, Tag
-from registry.metadata import blobs, events, manifests, repositories, tags
+from registry.metadata import blobs, events, manifests, repositories, tags, trash, uploads
 from registry.metadata.database import on_full_disk
 from registry.metadata.events import Scene
 
@@ -23,7 +24,7 @@ def delete_tag(
     decide: Decide,
 ) -> None:
     """Remove the tag alone; raise ManifestUnknown, NameUnknown, Denied or PreconditionFailed."""
-    scene = _scene(connection, name, caller)
+    scene = scene_of(connection, name, caller)
     pointed = tags.find(connection, scene.repository_id, tag)
     if pointed is None:
         raise ManifestUnknown("this repository has no such tag")
@@ -41,32 +42,65 @@ def delete_manifest(
     lease: int,
     decide: Decide,
 ) -> None:
-    """Hide the manifest and remove its tags; raise also Unsupported while a live index needs it."""
-    scene = _scene(connection, name, caller)
-    repository_id = scene.repository_id
-    if not manifests.is_live(connection, repository_id, digest):
+    """Hide the manifest; its tags and untagged referrers go along.
+
+    Raise also Unsupported while a live index needs it.
+    """
+    scene = scene_of(connection, name, caller)
+    if not manifests.is_live(connection, scene.repository_id, digest):
         raise ManifestUnknown()
     conditions.check(digest)
-    parents = manifests.live_parents(connection, repository_id, digest, PARENTS_NAMED)
+    parents = manifests.live_parents(connection, scene.repository_id, digest, PARENTS_NAMED)
     if parents:
         raise Unsupported(f"the manifest is part of index {', '.join(parents)}; delete that first")
-    for tag in tags.names_of(connection, repository_id, digest):
-        _remove(connection, scene, tag, digest, decide)
-    blobs.renew_links_of(connection, repository_id, digest, lease)
-    manifests.hide(connection, repository_id, digest)
+    act = _hide(connection, scene, digest, lease)
+    for tag in tags.names_of(connection, scene.repository_id, digest):
+        _remove(connection, scene, tag, digest, decide, act)
+    subjects = [digest]
+    while subjects:
+        for referrer in manifests.lone_referrers(connection, scene.repository_id, subjects.pop()):
+            _hide(connection, scene, referrer, lease, act)
+            subjects.append(referrer)
+
+
+@on_full_disk
+def delete_repository(connection: Connection, name: RepositoryName, caller: Caller, decide: Decide | None) -> int:
+    """Hide a repository of any size; return its entry in the trash.
+
+    Raise NameUnknown, and what `decide` says of a tag that must stay; None where there are no such tags.
+    """
+    scene = scene_of(connection, name, caller)
+    if decide is not None:
+        check_tags(connection, scene, decide)
+    repositories.hide(connection, scene.repository_id)
+    uploads.end_of_repository(connection, scene.repository_id)
+    events.append(connection, scene, "repository.delete")
+    return trash.put(connection, scene.repository_id, "repository", caller.identity.name)
+
+
+def check_tags(connection: Connection, scene: Scene, decide: Decide) -> None:
+    """Raise the refusal for the first tag that may not go."""
+    for tag, digest in tags.each(connection, scene.repository_id):
+        refusal = decide(scene.caller.identity, Action.DELETE, scene.repository, tag, digest)
+        if refusal is not None:
+            raise refusal
+
+
+def _hide(connection: Connection, scene: Scene, digest: Digest, lease: int, act: int | None = None) -> int:
+    blobs.renew_links_of(connection, scene.repository_id, digest, lease)
+    manifests.hide(connection, scene.repository_id, digest)
     events.append(connection, scene, "manifest.delete", old=digest)
+    by = scene.caller.identity.name
+    return trash.put(connection, scene.repository_id, "manifest", by, digest=digest, act=act)
 
 
-def _scene(connection: Connection, name: RepositoryName, caller: Caller) -> Scene:
-    repository_id = repositories.find(connection, name)
-    if repository_id is None:
-        raise NameUnknown()
-    return Scene(caller, repository_id, name)
-
-
-def _remove(connection: Connection, scene: Scene, tag: Tag, digest: Digest, decide: Decide) -> None:
+def _remove(
+    connection: Connection, scene: Scene, tag: Tag, digest: Digest, decide: Decide, act: int | None = None
+) -> None:
     refusal = decide(scene.caller.identity, Action.DELETE, scene.repository, tag, digest)
     if refusal is not None:
         raise refusal
     tags.delete_tag(connection, scene.repository_id, tag)
     events.append(connection, scene, "tag.delete", tag=tag, old=digest)
+    by = scene.caller.identity.name
+    trash.put(connection, scene.repository_id, "tag", by, digest=digest, tag=tag, act=act)

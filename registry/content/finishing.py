@@ -65,7 +65,8 @@ class Finishing:
             return await self._store.publish(finished.staged, finished.digest)
 
     async def _record(self, finished: Finished, known: StoredBlob | None, key: str | None) -> None:
-        await self._database.write(_record, finished, known, key)
+        if not await self._database.write(_record, finished, known, key):
+            raise BlobUploadUnknown()
         if key is not None:
             metrics.blob_stored()
 
@@ -80,21 +81,34 @@ class Finishing:
             return False
 
 
-def _record(connection: Connection, finished: Finished, known: StoredBlob | None, key: str | None) -> None:
-    """`known` is the blob as it was before publishing, `key` where our own bytes are, if they had to be."""
+def _record(connection: Connection, finished: Finished, known: StoredBlob | None, key: str | None) -> bool:
+    """`known` is the blob as it was before publishing, `key` where our own bytes are, if they had to be.
+
+    False when the lease was lost, or the upload, or its repository.
+    """
     upload_id = finished.staged.upload_id
     if not uploads.finish(connection, upload_id, finished.version, finished.digest, finished.memory):
-        raise BlobUploadUnknown()
+        if key is not None and uploads.end_orphan(connection, upload_id):
+            _doom_unless_stored(connection, finished, key)
+        return False
     current = blobs.find(connection, finished.digest)
     if key is None:
         if current is None or current != known:
             raise _StoredBlobGoneError
     elif current is None:
         blobs.insert_blob(connection, finished.digest, key, finished.staged.size)
-    elif current == known:
-        # It stood here before we published, so it was found unsound
+    elif current == known or not current.sound:
+        # It stood here before we published, so it was found unsound; or it was since
         blobs.replace_bytes(connection, finished.digest, current.key, key, finished.staged.size)
     elif current.key != key:
         blobs.doom(connection, key, finished.staged.size, "another push of the same digest was first")
     repository_id = uploads.repository_of(connection, upload_id)
     blobs.put_link(connection, repository_id, finished.digest, finished.link_lease)
+    return True
+
+
+def _doom_unless_stored(connection: Connection, finished: Finished, key: str) -> None:
+    """Nobody can commit these bytes any more; they may have been before, by a request that we repeat."""
+    current = blobs.find(connection, finished.digest)
+    if current is None or current.key != key:
+        blobs.doom(connection, key, finished.staged.size, "the upload was gone")

@@ -3,10 +3,10 @@
 It only reports. It may run beside a serving registry: whatever looks wrong is looked at again before it counts.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from registry.content.hashing import hash_piece
 from registry.domain.errors import RegistryError
 from registry.domain.manifest import parse_manifest
 from registry.domain.names import Digest, Hasher
@@ -15,8 +15,6 @@ from registry.metadata.database import Database
 from registry.metadata.integrity import BlobRow, ManifestRow
 from storage.backend import BlobStore, Staged
 from storage.errors import BlobMissing, StagedBytesMissing, StorageError
-
-PIECE = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -66,6 +64,8 @@ class Fsck:
             last = rows[-1].digest
 
     async def _blob(self, row: BlobRow, deep: bool) -> str | None:
+        if row.verified_at is None:
+            return f"blob {row.digest} has no time at which it was verified, so the scrub passes it by"
         if row.state != "ok":
             return f"blob {row.digest} is quarantined; push it again to heal it"
         problem = await self._bytes_problem(row, deep)
@@ -88,12 +88,11 @@ class Fsck:
         return None
 
     async def _hash(self, row: BlobRow) -> Digest:
-        hasher = Hasher(Digest(row.digest).algorithm)
-        reader = await self._store.open(row.key)
+        hasher, offset = Hasher(Digest(row.digest).algorithm), 0
+        reader = await self._store.open(row.key, uncached=True)
         try:
-            for offset in range(0, row.size, PIECE):
-                piece = await reader.read(offset, min(PIECE, row.size - offset))
-                await asyncio.to_thread(hasher.update, piece)
+            while offset < row.size:
+                offset += await hash_piece(reader, offset, hasher)
         finally:
             await reader.close()
         return hasher.digest()

@@ -11,7 +11,7 @@ from registry.domain.descriptor import Descriptor
 from registry.domain.errors import ManifestBlobUnknown, ManifestInvalid
 from registry.domain.manifest import NESTING_LIMIT, Manifest
 from registry.domain.names import Digest, Reference, RepositoryName, Tag
-from registry.metadata import blobs, events, manifests, repositories, tags
+from registry.metadata import blobs, events, manifests, repositories, tags, trash
 from registry.metadata.events import Scene
 from registry.metadata.manifests import Child, Placement, Ref
 from registry.metadata.tags import Pointed
@@ -49,6 +49,7 @@ def put(
     manifests.put(connection, manifest, refs, Placement(repository_id, platform, depth, lease))
     crash_point("manifest.stored")
     if is_new:
+        trash.forget_manifest(connection, repository_id, manifest.digest)
         events.append(connection, scene, "manifest.push", new=manifest.digest)
     for tag in push.tags:
         pointed = tags.find(connection, repository_id, tag)

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection
 
-from registry.domain.errors import NameUnknown
+from registry.content.scenes import repository_id
 from registry.domain.names import RepositoryName
 from registry.domain.paging import Page, PageRequest
-from registry.metadata import repositories, tags
+from registry.metadata import tags
 from registry.metadata.database import Database
 
 
@@ -21,7 +21,4 @@ class Tags:
 
 
 def _list(connection: Connection, name: RepositoryName, page: PageRequest) -> list[str]:
-    repository_id = repositories.find(connection, name)
-    if repository_id is None:
-        raise NameUnknown()
-    return tags.list_names(connection, repository_id, page)
+    return tags.list_names(connection, repository_id(connection, name), page)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from registry.domain.errors import PageInvalid
+from registry.domain.problems import Invalid
 
 PAGE_LIMIT = 1000
+# More would not fit a row id
+ID_DIGITS = 18
 
 T = TypeVar("T")
 
@@ -35,6 +38,14 @@ class PageRequest:
             raise PageInvalid()
         digits = n[0].lstrip("0")[:5]  # more would overflow nothing, but why convert them
         return cls(limit=min(int(digits or "0"), PAGE_LIMIT), last=last)
+
+    def last_id(self) -> int | None:
+        """`last` of a list by row ids, None at its start; raise Invalid."""
+        if not self.last:
+            return None
+        if not (self.last.isascii() and self.last.isdigit() and len(self.last) <= ID_DIGITS):
+            raise Invalid("`after` is the `next` of the page before")
+        return int(self.last)
 
     def cut(self, entries: Sequence[str]) -> Page[str]:
         """A page of at most `limit` entries; there is another one when more were found."""

@@ -1,7 +1,7 @@
 """Blobs and the links by which repositories hold them."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -20,18 +20,31 @@ class StoredBlob(NamedTuple):
     sound: bool
 
 
-_LIVE_LINK = (
-    select(blob.c.key, blob.c.size)
-    .join(link, link.c.digest == blob.c.digest)
-    .join(repository, repository.c.id == link.c.repository_id)
-    .where(
-        blob.c.digest == bindparam("digest"),
-        blob.c.state == "ok",
-        link.c.deleted_at.is_(None),
-        repository.c.deleted_at.is_(None),
+class BlobHead(NamedTuple):
+    """`left`: milliseconds until the link's lease is over."""
+
+    digest: Digest
+    size: int
+    left: int
+
+
+def _in_repository(*columns: Any) -> Prepared:
+    return Prepared(
+        select(*columns)
+        .select_from(blob)
+        .join(link, link.c.digest == blob.c.digest)
+        .join(repository, repository.c.id == link.c.repository_id)
+        .where(
+            repository.c.name == bindparam("name"),
+            blob.c.digest == bindparam("digest"),
+            blob.c.state == "ok",
+            link.c.deleted_at.is_(None),
+            repository.c.deleted_at.is_(None),
+        )
     )
-)
-_FIND_IN = Prepared(_LIVE_LINK.where(repository.c.name == bindparam("name")))
+
+
+_FIND_IN, _HEAD_IN = _in_repository(blob.c.key, blob.c.size), _in_repository(blob.c.size, link.c.keep_until - now())
 _FIND = Prepared(select(blob.c.key, blob.c.size, blob.c.state).where(blob.c.digest == bindparam("digest")))
 
 
@@ -40,6 +53,13 @@ def find_in(connection: Connection, name: RepositoryName, digest: Digest) -> Sto
     """The blob, if this repository holds it: membership decides, on every read."""
     row = _FIND_IN.one(connection, name=name, digest=digest)
     return StoredBlob(row[0], row[1], sound=True) if row else None
+
+
+@by_key
+def find_head(connection: Connection, name: RepositoryName, digest: Digest) -> BlobHead | None:
+    """`find_in` for whoever does not want the bytes."""
+    row = _HEAD_IN.one(connection, name=name, digest=digest)
+    return BlobHead(digest, *row) if row else None
 
 
 def list_holders(connection: Connection, digest: Digest, after: int, limit: int) -> list[tuple[int, RepositoryName]]:
@@ -91,8 +111,19 @@ def doom(connection: Connection, key: str, size: int, reason: str) -> None:
 @on_full_disk
 def quarantine(connection: Connection, digest: Digest, key: str) -> bool:
     """Hide a blob whose bytes at `key` are not what they should be; the next push of it heals it."""
+    return _judge(connection, digest, key, "ok", "quarantined")
+
+
+def release(connection: Connection, digest: Digest, key: str) -> bool:
+    """Undo `quarantine`, for bytes that hash to the digest after all."""
+    return _judge(connection, digest, key, "quarantined", "ok")
+
+
+def _judge(connection: Connection, digest: Digest, key: str, old: str, new: str) -> bool:
     changed = connection.execute(
-        update(blob).where(blob.c.digest == digest, blob.c.key == key).values(state="quarantined")
+        update(blob)
+        .where(blob.c.digest == digest, blob.c.key == key, blob.c.state == old)
+        .values(state=new, verified_at=now())
     )
     return changed.rowcount == 1
 

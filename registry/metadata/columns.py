@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Case, ColumnElement, Integer, String, Text, case
+from sqlalchemy import BigInteger, Case, ColumnElement, Connection, Integer, String, Text, case, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,6 +30,11 @@ def _sqlite_now(element: now, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(now, "postgresql")
 def _postgresql_now(element: now, compiler: SQLCompiler, **options: Any) -> str:
     return "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+
+
+def current_time(connection: Connection) -> int:
+    """What `now` is."""
+    return connection.execute(select(now())).scalar_one()
 
 
 def later_of(one: ColumnElement[int], other: ColumnElement[int]) -> Case[int]:

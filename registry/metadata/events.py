@@ -29,6 +29,7 @@ def append(
     tag: str | None = None,
     old: Digest | None = None,
     new: Digest | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> None:
     """Record an act, in the transaction that does it."""
     _insert(
@@ -40,12 +41,13 @@ def append(
         tag=tag,
         old_digest=old,
         new_digest=new,
+        details=_json(details) if details else None,
     )
 
 
 def append_access(connection: Connection, caller: Caller, action: str, details: Mapping[str, object]) -> None:
     """Record what concerns no repository, such as a new user; `details` never holds a secret."""
-    _insert(connection, caller, action, details=json.dumps(details, ensure_ascii=False, sort_keys=True))
+    _insert(connection, caller, action, details=_json(details))
 
 
 def append_denial(connection: Connection, caller: Caller, repository: RepositoryName, action: str) -> None:
@@ -65,3 +67,7 @@ def _insert(connection: Connection, caller: Caller, action: str, **columns: obje
             **columns,
         )
     )
+
+
+def _json(details: Mapping[str, object]) -> str:
+    return json.dumps(details, ensure_ascii=False, sort_keys=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, update
 
+from registry.metadata import tasks
 from registry.metadata.columns import now
 from registry.metadata.database import on_full_disk
 from registry.metadata.models import instance, upload
@@ -25,6 +26,7 @@ def register(connection: Connection, own: Instance) -> None:
     """
     held = update(upload).where(upload.c.lease_owner.is_not(None))
     connection.execute(held.values(lease_owner=None, lease_until=None))
+    tasks.clear_of_servers(connection)
     connection.execute(delete(instance))
     connection.execute(
         insert(instance).values(

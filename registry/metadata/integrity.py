@@ -17,6 +17,7 @@ class BlobRow(NamedTuple):
     key: str
     size: int
     state: str
+    verified_at: int | None
 
 
 class ManifestRow(NamedTuple):
@@ -36,7 +37,7 @@ def structure(connection: Connection) -> list[str]:
 
 def blobs_after(connection: Connection, last: str) -> list[BlobRow]:
     page = (
-        select(blob.c.digest, blob.c.key, blob.c.size, blob.c.state)
+        select(blob.c.digest, blob.c.key, blob.c.size, blob.c.state, blob.c.verified_at)
         .where(blob.c.digest > last)
         .order_by(blob.c.digest)
         .limit(PAGE)

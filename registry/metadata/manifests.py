@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from registry.domain.descriptor import Descriptor
@@ -13,7 +13,7 @@ from registry.domain.manifest import Manifest
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata.columns import later_of, now
 from registry.metadata.database import Prepared, batches, by_key
-from registry.metadata.models import manifest, ref, repository, tag
+from registry.metadata.models import link, manifest, ref, repository, tag
 
 
 class StoredManifest(NamedTuple):
@@ -24,9 +24,12 @@ class StoredManifest(NamedTuple):
 
 
 class StoredHead(NamedTuple):
+    """`left`: milliseconds until its lease is over."""
+
     digest: Digest
     media_type: str
     size: int
+    left: int
 
 
 class Child(NamedTuple):
@@ -78,7 +81,8 @@ def _by_digest(*columns: Any) -> Prepared:
 
 
 _HEAD = (manifest.c.digest, manifest.c.media_type, manifest.c.size)
-_HEAD_BY_TAG, _HEAD_BY_DIGEST = _by_tag(*_HEAD), _by_digest(*_HEAD)
+_LEFT = manifest.c.keep_until - now()
+_HEAD_BY_TAG, _HEAD_BY_DIGEST = _by_tag(*_HEAD, _LEFT), _by_digest(*_HEAD, _LEFT)
 _FIND_BY_TAG, _FIND_BY_DIGEST = (
     _by_tag(*_HEAD, manifest.c.payload),
     _by_digest(*_HEAD, manifest.c.payload),
@@ -97,7 +101,7 @@ def find(connection: Connection, name: RepositoryName, reference: Tag | Digest) 
 
 @by_key
 def find_head(connection: Connection, name: RepositoryName, reference: Tag | Digest) -> StoredHead | None:
-    """`find` without the payload."""
+    """`find` without the payload, with what is left of the lease."""
     if isinstance(reference, Tag):
         row = _HEAD_BY_TAG.one(connection, name=name, tag=reference)
     else:
@@ -219,6 +223,62 @@ def live_parents(connection: Connection, repository_id: int, digest: Digest, lim
         .limit(limit)
     )
     return list(connection.scalars(found))
+
+
+def lone_referrers(connection: Connection, repository_id: int, subject: Digest) -> list[Digest]:
+    """Live manifests whose subject this is, and that neither a tag nor a live index names."""
+    parent = manifest.alias("parent")
+    indexed = (
+        exists()
+        .where(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest)
+        .where(parent.c.repository_id == ref.c.repository_id, parent.c.digest == ref.c.parent)
+        .where(parent.c.deleted_at.is_(None))
+    )
+    tagged = exists().where(tag.c.repository_id == manifest.c.repository_id, tag.c.digest == manifest.c.digest)
+    found = select(manifest.c.digest).where(
+        manifest.c.repository_id == repository_id,
+        manifest.c.subject == subject,
+        manifest.c.deleted_at.is_(None),
+        ~indexed,
+        ~tagged,
+    )
+    return [Digest(digest) for digest in connection.scalars(found)]
+
+
+def is_hidden(connection: Connection, repository_id: int, digest: Digest) -> bool:
+    """Whether it was deleted and is not gone yet."""
+    found = select(manifest.c.digest).where(
+        manifest.c.repository_id == repository_id, manifest.c.digest == digest, manifest.c.deleted_at.is_not(None)
+    )
+    return connection.scalar(found) is not None
+
+
+def reveal(connection: Connection, repository_id: int, digest: Digest) -> None:
+    """Undo `hide`, for the manifest and the blobs that it names."""
+    named = select(ref.c.link_digest).where(
+        ref.c.repository_id == repository_id, ref.c.parent == digest, ref.c.link_digest.is_not(None)
+    )
+    connection.execute(
+        update(link)
+        .where(link.c.repository_id == repository_id, link.c.digest.in_(named), link.c.deleted_at.is_not(None))
+        .values(deleted_at=None)
+    )
+    connection.execute(
+        update(manifest)
+        .where(manifest.c.repository_id == repository_id, manifest.c.digest == digest)
+        .values(deleted_at=None)
+    )
+
+
+def hidden_children(connection: Connection, repository_id: int, parent: Digest) -> list[Digest]:
+    """Manifests that an index names and that are deleted."""
+    found = (
+        select(manifest.c.digest)
+        .distinct()
+        .join(ref, (ref.c.repository_id == manifest.c.repository_id) & (ref.c.manifest_digest == manifest.c.digest))
+        .where(ref.c.repository_id == repository_id, ref.c.parent == parent, manifest.c.deleted_at.is_not(None))
+    )
+    return [Digest(digest) for digest in connection.scalars(found)]
 
 
 def list_referrers(

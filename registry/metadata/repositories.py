@@ -1,6 +1,6 @@
 """Repositories. Every write resolves a name to its id inside its own transaction (design P4)."""
 
-from sqlalchemy import Connection, bindparam, exists, insert, select
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from registry.domain.names import RepositoryName
 from registry.metadata.columns import now
@@ -38,3 +38,22 @@ def list_names(connection: Connection, start: str, end: str, limit: int) -> list
         .limit(limit)
     )
     return list(connection.scalars(names))
+
+
+def hide(connection: Connection, repository_id: int) -> None:
+    """Delete softly, whatever is in it: all its rows stay as they are."""
+    connection.execute(update(repository).where(repository.c.id == repository_id).values(deleted_at=now()))
+
+
+def reveal(connection: Connection, repository_id: int, name: RepositoryName) -> None:
+    """Undo `hide`, under a name that no live repository has."""
+    connection.execute(update(repository).where(repository.c.id == repository_id).values(deleted_at=None, name=name))
+
+
+def rename(connection: Connection, repository_id: int, name: RepositoryName) -> None:
+    connection.execute(update(repository).where(repository.c.id == repository_id).values(name=name))
+
+
+def give_up(connection: Connection, repository_id: int) -> None:
+    """From now on it can't come back, and the garbage collection takes its rows away."""
+    connection.execute(update(repository).where(repository.c.id == repository_id).values(purged_at=now()))

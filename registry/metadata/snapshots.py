@@ -3,7 +3,10 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from storage.files import make_folder
 KEPT = 7
 # What must stay free beside a copy
 MARGIN = 64 * 1024 * 1024
+# A copy to try something on is not needed for longer
+SCRATCH_SECONDS = 86_400
 _FORMAT = "%Y%m%dT%H%M%SZ"
 
 
@@ -32,7 +37,7 @@ def newest(path: Path, now: int) -> int | None:
 
 def take_daily(path: Path, now: int) -> Path:
     """Copy, then forget all but the newest seven. `now` in milliseconds. Blocks; raises NoSpaceError."""
-    made = _copy(path, f"{path.stem}-{_stamp(now)}.db")
+    made = _copy(path, _in_folder(path, f"{path.stem}-{_stamp(now)}.db"))
     for old in _daily(path)[:-KEPT]:
         old.unlink()
     return made
@@ -40,7 +45,19 @@ def take_daily(path: Path, now: int) -> Path:
 
 def take_before(path: Path, revision: str, now: int) -> Path:
     """Copy before a migration to `revision`; such a copy is never forgotten. Blocks; raises NoSpaceError."""
-    return _copy(path, f"{path.stem}-{_stamp(now)}-before-{revision}.db")
+    return _copy(path, _in_folder(path, f"{path.stem}-{_stamp(now)}-before-{revision}.db"))
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A copy that may be changed and is gone afterwards. Blocks; raises NoSpaceError."""
+    folder = folder_of(path)
+    make_folder(folder)
+    for left in folder.glob("scratch-*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder) as made:
+        yield _copy(path, Path(made) / path.name)
 
 
 def _daily(path: Path) -> list[Path]:
@@ -52,16 +69,21 @@ def _stamp(now: int) -> str:
     return datetime.fromtimestamp(now / 1000, UTC).strftime(_FORMAT)
 
 
-def _copy(path: Path, name: str) -> Path:
-    """In one step: a copy in several would start over at each write of somebody else (sqlite.org/backup.html)."""
+def _in_folder(path: Path, name: str) -> Path:
+    """Where a copy goes; what interrupted ones have left there is taken away."""
     folder = folder_of(path)
     make_folder(folder)
+    for interrupted in folder.glob("*.partial"):
+        interrupted.unlink(missing_ok=True)
+    return folder / name
+
+
+def _copy(path: Path, final: Path) -> Path:
+    """In one step: a copy in several would start over at each write of somebody else (sqlite.org/backup.html)."""
+    folder, partial = final.parent, final.with_name(f"{final.name}.partial")
     needed = path.stat().st_size + MARGIN
     if (free := shutil.disk_usage(folder).free) < needed:
         raise NoSpaceError(f"a copy of {path} needs {needed >> 20} MiB, and {folder} has {free >> 20} MiB left")
-    for interrupted in folder.glob("*.partial"):
-        interrupted.unlink(missing_ok=True)
-    partial, final = folder / f"{name}.partial", folder / name
     partial.touch(mode=0o600)
     with (
         closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,

@@ -1,5 +1,6 @@
 """Tags: mutable names of manifests."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -47,6 +48,13 @@ def point(connection: Connection, repository_id: int, name: Tag, digest: Digest,
 
 def delete_tag(connection: Connection, repository_id: int, name: Tag) -> None:
     connection.execute(delete(tag).where(tag.c.repository_id == repository_id, tag.c.name == name))
+
+
+def each(connection: Connection, repository_id: int) -> Iterator[tuple[Tag, Digest]]:
+    """All tags with what they point to."""
+    found = select(tag.c.name, tag.c.digest).where(tag.c.repository_id == repository_id)
+    for name, digest in connection.execute(found):
+        yield Tag(name), Digest(digest)
 
 
 def names_of(connection: Connection, repository_id: int, digest: Digest) -> list[Tag]:

@@ -4,9 +4,9 @@ Tags are really deleted: an entry remembers what they pointed to.
 """
 
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
 
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata.columns import now
@@ -81,11 +81,6 @@ def due(connection: Connection, before: int, after: tuple[int, int], limit: int)
     return _entries(connection, found.order_by(trash.c.deleted_at, trash.c.id).limit(limit))
 
 
-def oldest(connection: Connection) -> int | None:
-    """When the entry was made that expires next."""
-    return connection.scalar(select(func.min(trash.c.deleted_at)))
-
-
 def remove(connection: Connection, entry_id: int) -> None:
     connection.execute(delete(trash).where(trash.c.id == entry_id))
 
@@ -97,11 +92,6 @@ def forget_manifest(connection: Connection, repository_id: int, digest: Digest) 
             trash.c.repository_id == repository_id, trash.c.digest == digest, trash.c.kind == "manifest"
         )
     )
-
-
-def forget_content(connection: Connection, repository_id: int, digest: Digest) -> None:
-    """A manifest is gone for good, and with it what its tags could come back to."""
-    connection.execute(delete(trash).where(trash.c.repository_id == repository_id, trash.c.digest == digest))
 
 
 _ENTRIES = select(
@@ -118,7 +108,7 @@ _ENTRIES = select(
 ).join(repository, repository.c.id == trash.c.repository_id)
 
 
-def _entries(connection: Connection, found: Select[tuple[object, ...]]) -> list[Entry]:
+def _entries(connection: Connection, found: Select[Any]) -> list[Entry]:
     return [
         Entry(
             id=row[0],

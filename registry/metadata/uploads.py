@@ -1,7 +1,7 @@
 """Uploads: their rows, leases and durable offsets.
 
 A lease fences by `version`: every lease and every rollback raises it, and each later statement of the lease's
-holder names the version it was given (design P1, P6, P7).
+holder names the version it was given (design P1, P6, P7). A lease is lost too when the upload's repository is deleted.
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Row, and_, delete, func, insert, or_, select, update
 
 from registry.domain.names import Digest, RepositoryName
 from registry.domain.uploads import UploadKey
@@ -17,6 +17,10 @@ from registry.metadata.columns import now
 from registry.metadata.database import on_full_disk
 from registry.metadata.models import blob, link, repository, upload
 from storage.backend import Segment, Staged
+
+_LIVE = (
+    select(repository.c.id).where(repository.c.id == upload.c.repository_id, repository.c.deleted_at.is_(None)).exists()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +149,15 @@ def lease(connection: Connection, row: UploadRow, owner: str, duration: int) -> 
     return UploadRow(row.id, row.algorithm, version, staged, row.candidate, None, leased=True, released=False)
 
 
+def _held(upload_id: str, version: int) -> ColumnElement[bool]:
+    return and_(upload.c.id == upload_id, upload.c.version == version, _LIVE)
+
+
 def checkpoint(connection: Connection, version: int, staged: Staged, lease_duration: int, expiry: int) -> bool:
     """Record durable bytes and renew the lease; False when the lease was lost."""
     changed = connection.execute(
         update(upload)
-        .where(upload.c.id == staged.upload_id, upload.c.version == version)
+        .where(_held(staged.upload_id, version))
         .values(
             offset=staged.size,
             segments=_dump(staged),
@@ -203,7 +211,7 @@ def _release(
 ) -> CursorResult[tuple[()]]:
     return connection.execute(
         update(upload)
-        .where(upload.c.id == staged.upload_id, upload.c.version == version)
+        .where(_held(staged.upload_id, version))
         .values(
             offset=staged.size,
             segments=_dump(staged),
@@ -220,7 +228,7 @@ def finish(connection: Connection, upload_id: str, version: int, digest: Digest,
     """Mark the upload finished, to be remembered for `memory` milliseconds; False when the lease was lost."""
     changed = connection.execute(
         update(upload)
-        .where(upload.c.id == upload_id, upload.c.version == version, upload.c.finished_digest.is_(None))
+        .where(_held(upload_id, version), upload.c.finished_digest.is_(None))
         .values(
             finished_digest=digest,
             version=version + 1,
@@ -244,7 +252,13 @@ def is_linked(connection: Connection, upload_id: str, digest: Digest) -> bool:
         select(link.c.digest)
         .join(upload, upload.c.repository_id == link.c.repository_id)
         .join(blob, blob.c.digest == link.c.digest)
-        .where(upload.c.id == upload_id, link.c.digest == digest, link.c.deleted_at.is_(None), blob.c.state == "ok")
+        .where(
+            upload.c.id == upload_id,
+            _LIVE,
+            link.c.digest == digest,
+            link.c.deleted_at.is_(None),
+            blob.c.state == "ok",
+        )
     )
     return connection.scalar(found) is not None
 
@@ -256,6 +270,20 @@ def remove(connection: Connection, upload_id: str, version: int | None = None) -
     if version is not None:
         wanted = wanted.where(upload.c.version == version)
     return connection.execute(wanted).rowcount == 1
+
+
+@on_full_disk
+def end_of_repository(connection: Connection, repository_id: int) -> None:
+    """Let the uploads of a deleted repository expire now, each once nobody writes to it."""
+    connection.execute(update(upload).where(upload.c.repository_id == repository_id).values(expires_at=0))
+
+
+@on_full_disk
+def end_orphan(connection: Connection, upload_id: str) -> bool:
+    """Whether nobody can finish the upload any more: it is gone, or its repository is, and then the row goes too."""
+    unfinished = (upload.c.id == upload_id) & upload.c.finished_digest.is_(None)
+    connection.execute(delete(upload).where(unfinished, ~_LIVE))
+    return not exists(connection, upload_id)
 
 
 @on_full_disk

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from registry import metrics
 from registry.assembly import Registry
+from registry.domain.errors import RegistryError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -18,18 +19,25 @@ def scrape(registry: Registry) -> Handler:
     """The metrics of all workers, whichever of them answers."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        body = await asyncio.to_thread(lambda: metrics.render(_state(registry)))
+        quarantined = await _quarantined(registry)
+        body = await asyncio.to_thread(lambda: metrics.render(_state(registry, quarantined)))
         headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}
         return web.Response(body=body, headers=headers)
 
     return answer
 
 
-def _state(registry: Registry) -> metrics.State:
+async def _quarantined(registry: Registry) -> int | None:
+    with suppress(RegistryError):  # what is counted here goes on without a database
+        return await registry.quarantine.count()
+    return None
+
+
+def _state(registry: Registry, quarantined: int | None) -> metrics.State:
     settings = registry.settings
     volumes = {"blobs": settings.storage.filesystem.rootdirectory, "database": settings.database.path.parent}
     free = {}
     for volume, path in volumes.items():
         with suppress(OSError):  # /readyz tells of a volume that is gone
             free[volume] = shutil.disk_usage(path).free
-    return metrics.State(registry.instance.version, registry.readiness.store_failed, free)
+    return metrics.State(registry.instance.version, registry.readiness.store_failed, free, quarantined)

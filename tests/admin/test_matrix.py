@@ -47,19 +47,21 @@ ALLOWED = {
     "delete_rule": ADMINISTRATORS,
     "list_events": ADMINISTRATORS,
     "explain_access": ADMINISTRATORS,
+    "list_quarantine": ADMINISTRATORS,
+    "verify_digest": ADMINISTRATORS,
     "get_me": KNOWN,
     "set_my_password": ("plain", "lead", "admin"),
     "get_openapi": CALLERS,
 }
 QUERIES = {"explain_access": "?as=admin&on=team/app"}
 CASES = [(operation.name, who) for operation in OPERATIONS for who in CALLERS]
-NOWHERE = {"name": "nobody", "user": "nobody", "secret_id": "none", "grant_id": "999999"}
+NOWHERE = {"name": "nobody", "user": "nobody", "secret_id": "none", "grant_id": "999999", "digest": f"sha256:{'0' * 64}"}
 
 
 async def test_the_tables_are_complete() -> None:
     assert {operation.name for operation in OPERATIONS if operation.body} == set(BODIES)
     assert [operation.name for operation in OPERATIONS] == list(ALLOWED)
-    assert len(CASES) == 32 * 6
+    assert len(CASES) == 34 * 6
 
 
 async def test_an_operation_says_what_it_needs() -> None:

@@ -26,7 +26,7 @@ from registry.metadata.schema import upgrade
 from tests.support.access import ADMIN, OPERATING, PASSWORD, add_robot, add_user, basic, bearer, required_settings
 from tests.support.ci import github_rule
 from tests.support.issuer import Issuer, github_claims, running_issuer
-from tests.support.registry import DAY, Clock, execute
+from tests.support.registry import DAY, Clock, execute, push
 
 HOST = "https://registry.test"
 HASH = "$2b$10$" + "a" * 53  # of no password that anybody knows
@@ -131,7 +131,8 @@ class World:
         grant = await access.grants.add(granted, OPERATING)
         rule = parse_rule(name, "gitlab", "audience", {"project_id": [str(n)]}, created_by="user:admin")
         await access.rules.add(rule, OPERATING)
-        return {"name": name, "user": name, "secret_id": made.id, "grant_id": str(grant.id)}
+        digest = await push(self.registry, name.encode())
+        return {"name": name, "user": name, "secret_id": made.id, "grant_id": str(grant.id), "digest": digest}
 
     async def changes(self) -> int:
         """How many there were, refusals and logins not counted."""

@@ -17,13 +17,11 @@ from pytest_aiohttp import AiohttpClient
 
 from registry.app import make_app
 from registry.assembly import Registry
-from registry.background import work_once
-from registry.clock import JumpWatch
 from registry.content.uploads import EXPIRY_BATCH
 from registry.domain.errors import DigestInvalid
 from registry.domain.names import Digest
 from tests.support.images import image
-from tests.support.registry import CALLER, DAY, NAME, Clock, body, opened, push, start
+from tests.support.registry import CALLER, DAY, NAME, Clock, body, keep, opened, push, start
 from tests.support.server import LiveServer
 from tests.support.wire import (
     Answer,
@@ -79,12 +77,8 @@ def requests(found: Samples) -> dict[str, float]:
     return {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
 
 
-def workers(server: LiveServer) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()]
-
-
 def has_started(server: LiveServer, count: int) -> bool:
-    """Whether so many workers were started; a dying one may take the question along."""
+    """Whether so many processes were started; a dying one may take the question along."""
     with suppress(ConnectionError):
         return scrape(server)["digestry_worker_starts_total"] == count
     return False
@@ -168,7 +162,7 @@ def test_known_requests_are_counted_exactly(server: LiveServer) -> None:
     assert found["digestry_blobs_stored_total"] == BLOBS
     assert found["digestry_manifests_pushed_total"] == 1
     assert found["digestry_database_writes_total"] >= found["digestry_database_commit_duration_seconds_count"] > 0
-    assert found["digestry_worker_starts_total"] == len(workers(server))
+    assert found["digestry_worker_starts_total"] == len(server.workers) + 1  # the keeper
     assert found["digestry_worker_deaths_total"] == 0
     assert "/nothing" in server.log.read_text()
     assert "/metrics" not in server.log.read_text()
@@ -177,9 +171,9 @@ def test_known_requests_are_counted_exactly(server: LiveServer) -> None:
 def test_what_dead_workers_counted_stays(server: LiveServer) -> None:
     exercise(server)
     eventually(lambda: requests(scrape(server)) == EXPECTED)
-    for deaths, worker in enumerate(workers(server), start=1):
+    for deaths, worker in enumerate(server.workers, start=1):
         os.kill(worker, signal.SIGKILL)
-        eventually(partial(has_started, server, 2 + deaths))
+        eventually(partial(has_started, server, 3 + deaths))
         found = scrape(server)
         assert requests(found) == EXPECTED
         assert found["digestry_worker_deaths_total"] == deaths
@@ -193,9 +187,9 @@ def test_a_request_of_a_dead_worker_is_not_in_flight(server: LiveServer) -> None
     with Wire(server) as wire:
         wire.send(head("PATCH", location, {"Content-Length": "10"}) + b"half")
         eventually(lambda: scrape(server)["digestry_http_requests_in_flight"] == 1)
-        for worker in workers(server):
+        for worker in server.workers:
             os.kill(worker, signal.SIGKILL)
-        eventually(partial(has_started, server, 4))
+        eventually(partial(has_started, server, 5))
         eventually(lambda: scrape(server)["digestry_http_requests_in_flight"] == 0)
 
 
@@ -215,9 +209,9 @@ def test_workers_that_come_and_go_leave_no_files(server: LiveServer, tmp_path: P
     before = {path.name for path in folder.iterdir()}
     for generation in range(2, 5):
         os.kill(server.pid, signal.SIGHUP)
-        eventually(partial(has_started, server, 2 * generation))
-        eventually(lambda: len(workers(server)) == 2)
-    assert len({path.name for path in folder.iterdir()} - before) <= 2 * 4  # two more worked while these drained
+        eventually(partial(has_started, server, 3 * generation))
+        eventually(lambda: len(server.workers) == 2)
+    assert len({path.name for path in folder.iterdir()} - before) <= 3 * 4  # three more worked while these drained
 
 
 # --- in one process: without a shared folder ---------------------------------------------------------------------
@@ -253,7 +247,7 @@ async def test_only_unfinished_uploads_expire(registry: Registry, client: Client
     for _ in range(EXPIRY_BATCH + 1):
         await start(registry)
     clock.advance(DAY + 1)
-    await work_once(registry, JumpWatch(0))
+    await keep(registry)
     after = await ask(client)
     assert after["digestry_uploads_total{expired}"] - before["digestry_uploads_total{expired}"] == EXPIRY_BATCH + 1
     for task in ("expiry", "snapshot"):

@@ -14,12 +14,11 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from yarl import URL
 
-from registry.background import work_once
 from registry.clock import JumpWatch
 from registry.domain.errors import BlobUploadUnknown
 from registry.domain.names import Digest
 from tests.support.images import digest_of
-from tests.support.registry import DAY, Clock, body, opened, pull, start
+from tests.support.registry import DAY, Clock, body, keep, opened, pull, start
 from tests.support.server import LiveServer
 from tests.support.wire import (
     Answer,
@@ -591,14 +590,14 @@ def test_u18_empty_blob(server: LiveServer, form: str, chunked: bool, algorithm:
 async def test_u19_a_clock_that_is_set_expires_nothing(tmp_path: Path, jump: int) -> None:
     wall, boot = Clock(), Clock(0)
     watch = JumpWatch(DAY, wall, boot)
-    async with opened(tmp_path, wall) as registry:
+    async with opened(tmp_path, wall, watch) as registry:
         key = await start(registry)
         await registry.uploads.append(key, body(FIRST))
         wall.advance(jump)
-        await work_once(registry, watch)
+        await keep(registry)
         assert (await registry.uploads.append(key, body(b" and", start=len(FIRST)))).offset == 9
         wall.advance(-jump)
-        await work_once(registry, watch)
+        await keep(registry)
         digest = Digest.of(WHOLE)
         await registry.uploads.finish(key, digest, body(b" the rest", start=9))
         assert await pull(registry, digest) == WHOLE
@@ -607,14 +606,14 @@ async def test_u19_a_clock_that_is_set_expires_nothing(tmp_path: Path, jump: int
 async def test_u19_what_is_idle_expires_once_the_clock_is_trusted_again(tmp_path: Path) -> None:
     wall, boot = Clock(), Clock(0)
     watch = JumpWatch(DAY, wall, boot)
-    async with opened(tmp_path, wall) as registry:
+    async with opened(tmp_path, wall, watch) as registry:
         key = await start(registry)
         wall.advance(2 * DAY)
-        await work_once(registry, watch)
+        await keep(registry)
         assert (await registry.uploads.status(key)).offset == 0
         for clock in (wall, boot):
             clock.advance(DAY)
-        await work_once(registry, watch)
+        await keep(registry)
         with pytest.raises(BlobUploadUnknown):
             await registry.uploads.status(key)
 

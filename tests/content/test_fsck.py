@@ -98,7 +98,7 @@ async def quarantine_blob(registry: Registry) -> None:
 
 
 async def doom_blob(registry: Registry) -> None:
-    await execute(registry, "INSERT INTO doomed SELECT key, 0, '' FROM blob WHERE size = ?", len(LAYER))
+    await execute(registry, "INSERT INTO doomed SELECT key, 0, '', size FROM blob WHERE size = ?", len(LAYER))
 
 
 async def change_ref_size(registry: Registry) -> None:
@@ -167,7 +167,7 @@ async def test_only_a_deep_check_finds_a_flipped_bit(registry: Registry, positio
 async def test_a_stray_row_is_found(registry: Registry) -> None:
     """With foreign keys off, as some other tool would write."""
     connection = sqlite3.connect(registry.settings.database.path)
-    connection.execute("INSERT INTO link VALUES (1, 'sha256:absent', 0, 0, NULL)")
+    connection.execute("INSERT INTO link VALUES (1, 'sha256:absent', 0, 0, NULL, NULL)")
     connection.commit()
     connection.close()
     assert (await check(registry)).problems == ["a row of link points to a row of blob that is not there"]
@@ -191,7 +191,7 @@ async def test_bytes_that_no_row_knows_are_a_note(registry: Registry, name: str,
 async def test_a_doomed_key_is_no_note(registry: Registry) -> None:
     name = f"sha256/ab/ab{'0' * 62}.{'1' * 32}"
     (root(registry) / name).write_bytes(b"doomed")
-    await execute(registry, "INSERT INTO doomed VALUES (?, 0, '')", name)
+    await execute(registry, "INSERT INTO doomed VALUES (?, 0, '', 0)", name)
     report = await check(registry)
     assert (report.problems, report.notes) == ([], [])
 

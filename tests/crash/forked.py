@@ -87,9 +87,9 @@ class Forked:
         return found
 
     def await_workers(self) -> None:
-        """Wait until the parent has all of its workers again."""
+        """Wait until the parent has all of its workers again, and the keeper."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        await_true(lambda: sum(map(_lives, children.read_text().split())) >= self.workers, "a worker was not replaced")
+        await_true(lambda: sum(map(_lives, children.read_text().split())) > self.workers, "a process was not replaced")
 
     def await_death(self, victim: Victim) -> None:
         """Wait until the parent, and without it the workers, are gone."""

@@ -32,8 +32,8 @@ SOUND = (
     REPOSITORY.format(2, "two", "NULL"),
     f"INSERT INTO blob VALUES ('{BLOB}', 'key-b', 1, 'ok', 0, NULL)",
     f"INSERT INTO blob VALUES ('{LAYER}', 'key-l', 1, 'ok', 0, NULL)",
-    f"INSERT INTO link VALUES (1, '{BLOB}', 0, 0, NULL)",
-    f"INSERT INTO link VALUES (1, '{LAYER}', 0, 0, NULL)",
+    f"INSERT INTO link VALUES (1, '{BLOB}', 0, 0, NULL, NULL)",
+    f"INSERT INTO link VALUES (1, '{LAYER}', 0, 0, NULL, NULL)",
     MANIFEST.format(IMAGE),
     MANIFEST.format(INDEX),
     REF.format(1, IMAGE, 0, "layer", BLOB, f"'{BLOB}'", "NULL"),
@@ -55,8 +55,8 @@ REFUSED = {
     "a tag to a missing manifest": TAG.format(1, "new", ABSENT),
     "a tag to a manifest of another repository": TAG.format(2, "new", IMAGE),
     "a tag moved to a missing manifest": f"UPDATE tag SET digest = '{ABSENT}'",
-    "a link to a missing blob": f"INSERT INTO link VALUES (1, '{ABSENT}', 0, 0, NULL)",
-    "a link of a missing repository": f"INSERT INTO link VALUES (9, '{BLOB}', 0, 0, NULL)",
+    "a link to a missing blob": f"INSERT INTO link VALUES (1, '{ABSENT}', 0, 0, NULL, NULL)",
+    "a link of a missing repository": f"INSERT INTO link VALUES (9, '{BLOB}', 0, 0, NULL, NULL)",
     "deleting a linked blob": f"DELETE FROM blob WHERE digest = '{LAYER}'",
     "deleting a referenced link": f"DELETE FROM link WHERE digest = '{BLOB}'",
     "deleting a tagged manifest": f"DELETE FROM manifest WHERE digest = '{INDEX}'",
@@ -77,7 +77,7 @@ REFUSED = {
 
 BOTH_TARGETS = (
     f"INSERT INTO blob VALUES ('{IMAGE}', 'key-m', 1, 'ok', 0, NULL)",
-    f"INSERT INTO link VALUES (1, '{IMAGE}', 0, 0, NULL)",
+    f"INSERT INTO link VALUES (1, '{IMAGE}', 0, 0, NULL, NULL)",
 )
 
 ALLOWED = {

@@ -142,8 +142,8 @@ class FaultyStore:
     async def discard(self, staged: Staged) -> None:
         await self._failing.call("discard", lambda: self._inner.discard(staged))
 
-    async def open(self, key: str) -> BlobReader:
-        reader = await self._failing.call("open", lambda: self._inner.open(key))
+    async def open(self, key: str, *, uncached: bool = False) -> BlobReader:
+        reader = await self._failing.call("open", lambda: self._inner.open(key, uncached=uncached))
         return FaultyReader(reader, self._failing)
 
     async def size(self, key: str) -> int:

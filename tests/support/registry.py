@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from registry.assembly import Registry, open_registry
+from registry.background import do, periodic
+from registry.clock import JumpWatch
 from registry.config import DatabaseSettings, FilesystemSettings, Settings, StorageSettings
 from registry.content.intake import Body
 from registry.domain.access import ANYBODY, Caller
@@ -14,7 +16,7 @@ from registry.domain.names import Digest, RepositoryName
 from registry.domain.uploads import UploadKey
 from registry.metadata.schema import upgrade
 
-__all__ = ["CALLER", "DAY", "NAME", "Clock", "body", "execute", "opened", "pull", "push", "settings", "start"]
+__all__ = ["CALLER", "DAY", "NAME", "Clock", "body", "execute", "keep", "opened", "pull", "push", "settings", "start"]
 
 DAY = 86_400_000
 NAME = RepositoryName("team/app")
@@ -42,11 +44,13 @@ def settings(folder: Path) -> Settings:
 
 
 @asynccontextmanager
-async def opened(folder: Path, clock: Callable[[], int] | None = None) -> AsyncIterator[Registry]:
+async def opened(
+    folder: Path, clock: Callable[[], int] | None = None, watch: JumpWatch | None = None
+) -> AsyncIterator[Registry]:
     """A registry on the data under `folder`, made when there is none; a second one there is a second process."""
     if not (folder / "registry.db").exists():
         upgrade(folder / "registry.db")
-    registry = open_registry(settings(folder), now=clock or Clock())
+    registry = open_registry(settings(folder), now=clock or Clock(), watch=watch)
     try:
         yield registry
     finally:
@@ -80,6 +84,12 @@ async def pull(registry: Registry, digest: Digest, name: RepositoryName = NAME) 
         return await reader.read(0, reader.size)
     finally:
         await reader.close()
+
+
+async def keep(registry: Registry) -> None:
+    """All periodic work that is due."""
+    for task in periodic(registry):
+        await do(registry, task)
 
 
 async def execute(registry: Registry, statement: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -41,8 +41,12 @@ class LiveServer:
     @property
     def workers(self) -> list[int]:
         """The process ids of the workers that live now."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
-        return [int(pid) for pid in children.split()]
+        return self._children("digestry-worker")
+
+    @property
+    def keepers(self) -> list[int]:
+        """The process id of the keeper; during a reload there are two."""
+        return self._children("digestry-keeper")
 
     @property
     def running(self) -> bool:
@@ -115,7 +119,17 @@ class LiveServer:
             timeout=120,
         )
 
+    def _children(self, name: str) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        return [int(pid) for pid in children.split() if _name(pid) == name]
+
     def tracebacks(self) -> list[str]:
         """Lines of the log that belong to a traceback: must stay empty whatever clients send."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return [line for line in text.splitlines() if "Traceback" in line]
+
+
+def _name(pid: str) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text("ascii").strip()
+    return ""

@@ -38,6 +38,7 @@ PARTS: Mapping[str, Part] = {
     "strace": Part(("strace",)),
     "nginx": Part(("nginx",)),
     "htpasswd": Part(("htpasswd",)),
+    "chromium": Part(("chromium",)),
     "ext4": Part(("mkfs.ext4",), needs_root=True),
     "xfs": Part(("mkfs.xfs",), needs_root=True),
 }

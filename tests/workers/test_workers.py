@@ -225,7 +225,7 @@ def test_a_stuck_worker_is_killed_and_replaced(tmp_path: Path) -> None:
 
 
 def test_workers_that_can_t_start_end_the_server(tmp_path: Path) -> None:
-    broken = "import registry.worker as w; w.open_registry = lambda *a, **k: 1 / 0"
+    broken = "import registry.post as p; p.open_registry = lambda *a, **k: 1 / 0"
     program = f"{broken}; from registry.cli.main import main; main()"
     server = LiveServer(tmp_path, TWO, command=[sys.executable, "-c", program])
     with pytest.raises(RuntimeError, match="can't start"):

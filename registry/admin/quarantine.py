@@ -1,0 +1,45 @@
+"""Blobs whose bytes were found wrong, and the wish to have a blob looked at."""
+
+from msgspec import Struct
+
+from registry.admin.answers import Listed, PageQuery, Time, listed
+from registry.admin.operation import Call
+from registry.content.quarantine import Quarantined
+from registry.domain.names import parse_digest
+from registry.domain.times import rfc3339
+
+
+class QuarantinedBlob(Struct, frozen=True, kw_only=True):
+    """`found_at` is null while it waits to be looked at again. `tags`: some that need it, as repository:tag."""
+
+    digest: str
+    size: int
+    found_at: Time | None
+    tags: list[str]
+    more_tags: bool
+
+
+class VerificationRequest(Struct, frozen=True, kw_only=True):
+    digest: str
+
+
+async def list_quarantine(call: Call, query: PageQuery) -> Listed[QuarantinedBlob]:
+    """Blobs that are hidden until they are pushed again, by digest."""
+    return listed(await call.registry.quarantine.list(query.page), _shown)
+
+
+async def verify_digest(call: Call, digest: str) -> VerificationRequest:
+    """Have a blob's stored bytes hashed next, in the background."""
+    found = parse_digest(digest)
+    await call.registry.scrub.put_first(found, call.caller)
+    return VerificationRequest(digest=found)
+
+
+def _shown(blob: Quarantined) -> QuarantinedBlob:
+    return QuarantinedBlob(
+        digest=blob.digest,
+        size=blob.size,
+        found_at=None if blob.found_at is None else rfc3339(blob.found_at),
+        tags=list(blob.affected.tags),
+        more_tags=blob.affected.and_more,
+    )

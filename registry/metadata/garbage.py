@@ -1,0 +1,195 @@
+"""What nothing needs any more. Each function is a small transaction, and checks all it rests on by itself.
+
+manifest (its time in the trash is over) → its refs → its links under review → link (no ref, lease over)
+→ blob (no link) → doomed → bytes. The foreign keys refuse whatever these conditions would overlook.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Select, Table, delete, exists, func, insert, select, tuple_, update
+
+from registry.domain.names import Digest
+from registry.metadata.columns import now
+from registry.metadata.database import on_full_disk
+from registry.metadata.integrity import unknown_keys
+from registry.metadata.models import blob, doomed, link, manifest, ref, repository, tag, trash, upload
+
+_REFERENCED = exists().where(ref.c.repository_id == link.c.repository_id, ref.c.link_digest == link.c.digest)
+
+
+class Freed(NamedTuple):
+    """`seen` candidates were looked at; `blobs` of so many `bytes` are doomed now."""
+
+    seen: int
+    links: int
+    blobs: int
+    bytes: int
+
+
+class Dead(NamedTuple):
+    """Bytes that may go."""
+
+    key: str
+    size: int
+
+
+def remove_manifest(connection: Connection, repository_id: int, digest: Digest) -> bool:
+    """Remove a hidden manifest with its refs, and have its links looked at; False while something needs it."""
+    here = (manifest.c.repository_id == repository_id) & (manifest.c.digest == digest)
+    hidden = connection.scalar(select(manifest.c.digest).where(here, manifest.c.deleted_at.is_not(None)))
+    if hidden is None:
+        return True  # it lives again, or is gone
+    if connection.scalar(_parents(repository_id, digest)) is not None:
+        return False
+    _remove(connection, repository_id, [digest])
+    return True
+
+
+def _parents(repository_id: int, digest: str) -> Select[tuple[str]]:
+    named = (ref.c.repository_id == repository_id) & (ref.c.manifest_digest == digest)
+    return select(ref.c.parent).where(named).limit(1)
+
+
+def _remove(connection: Connection, repository_id: int, digests: Sequence[str]) -> None:
+    """Manifests that no ref names, with all that hangs on them."""
+    refs = (ref.c.repository_id == repository_id) & ref.c.parent.in_(digests)
+    named = select(ref.c.link_digest).where(refs, ref.c.link_digest.is_not(None))
+    connection.execute(
+        update(link)
+        .where(link.c.repository_id == repository_id, link.c.digest.in_(named))
+        .values(review_at=link.c.keep_until)
+    )
+    connection.execute(delete(ref).where(refs))
+    connection.execute(delete(trash).where(trash.c.repository_id == repository_id, trash.c.digest.in_(digests)))
+    connection.execute(
+        delete(manifest).where(manifest.c.repository_id == repository_id, manifest.c.digest.in_(digests))
+    )
+
+
+@on_full_disk
+def remove_links(connection: Connection, limit: int) -> Freed:
+    """Look at the links whose time has come, oldest first: some are needed, some have a newer lease, the others go."""
+    due = connection.execute(
+        select(link.c.repository_id, link.c.digest)
+        .where(link.c.review_at <= now())
+        .order_by(link.c.review_at)
+        .limit(limit)
+    ).all()
+    if not due:
+        return Freed(0, 0, 0, 0)
+    these = tuple_(link.c.repository_id, link.c.digest).in_([tuple(row) for row in due])
+    connection.execute(update(link).where(these, _REFERENCED).values(review_at=None))
+    connection.execute(
+        update(link)
+        .where(these, link.c.review_at <= now(), link.c.keep_until > now())
+        .values(review_at=link.c.keep_until)
+    )
+    gone = connection.execute(
+        delete(link)
+        .where(these, link.c.review_at <= now(), link.c.keep_until <= now(), ~_REFERENCED)
+        .returning(link.c.digest)
+    )
+    digests = {row.digest for row in gone}
+    return Freed(len(due), len(digests), *_remove_blobs(connection, digests))
+
+
+def _remove_blobs(connection: Connection, digests: set[str]) -> tuple[int, int]:
+    """Blobs that no repository holds; their keys are doomed in the same transaction (reliability D4)."""
+    gone = connection.execute(
+        delete(blob)
+        .where(blob.c.digest.in_(digests), ~exists().where(link.c.digest == blob.c.digest))
+        .returning(blob.c.key, blob.c.size)
+    ).all()
+    if gone:
+        connection.execute(
+            insert(doomed).values(doomed_at=now(), reason="unused"),
+            [{"key": row.key, "size": row.size} for row in gone],
+        )
+    return len(gone), sum(row.size for row in gone)
+
+
+def given_up(connection: Connection, after: int) -> int | None:
+    """The next repository, by id, that can't come back and still has rows."""
+    found = select(repository.c.id).where(repository.c.purged_at.is_not(None), repository.c.id > after)
+    return connection.scalar(found.order_by(repository.c.id).limit(1))
+
+
+@on_full_disk
+def empty_repository(connection: Connection, repository_id: int, limit: int) -> int:
+    """Take rows of a repository away that can't come back: tags, then its trash, then manifests; return how many.
+
+    Its links go like all others, its uploads expire; with the last row the repository goes too.
+    """
+    return (
+        _delete_some(connection, tag, repository_id, limit)
+        or _delete_some(connection, trash, repository_id, limit)
+        or _remove_some(connection, repository_id, limit)
+        or _delete_empty(connection, repository_id)
+    )
+
+
+def _delete_some(connection: Connection, table: Table, repository_id: int, limit: int) -> int:
+    key = next(column for column in table.primary_key if column.name != "repository_id")
+    some = select(key).where(table.c.repository_id == repository_id).limit(limit)
+    removed = connection.execute(delete(table).where(table.c.repository_id == repository_id, key.in_(some)))
+    return removed.rowcount
+
+
+def _remove_some(connection: Connection, repository_id: int, limit: int) -> int:
+    """Indexes before what they name."""
+    named = exists().where(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest)
+    found = select(manifest.c.digest).where(manifest.c.repository_id == repository_id, ~named).limit(limit)
+    digests = connection.scalars(found).all()
+    if digests:
+        _remove(connection, repository_id, digests)
+    return len(digests)
+
+
+def _delete_empty(connection: Connection, repository_id: int) -> int:
+    used = (exists().where(table.c.repository_id == repository.c.id) for table in (link, manifest, tag, upload, trash))
+    gone = connection.execute(delete(repository).where(repository.c.id == repository_id, *(~each for each in used)))
+    return gone.rowcount
+
+
+def dead(connection: Connection, before: int, limit: int) -> list[Dead]:
+    """Bytes doomed before a time, oldest first."""
+    found = select(doomed.c.key, doomed.c.size).where(doomed.c.doomed_at < before)
+    return [Dead(row.key, row.size or 0) for row in connection.execute(found.order_by(doomed.c.doomed_at).limit(limit))]
+
+
+@on_full_disk
+def forget_dead(connection: Connection, keys: Sequence[str]) -> None:
+    """The bytes are gone."""
+    connection.execute(delete(doomed).where(doomed.c.key.in_(keys)))
+
+
+@on_full_disk
+def doom_orphans(connection: Connection, orphans: Sequence[Dead]) -> int:
+    """Bytes that no row knows: they lost their row in a crash, or are older than the database. Return how many."""
+    unknown = set(unknown_keys(connection, [orphan.key for orphan in orphans]))
+    values = [orphan._asdict() for orphan in orphans if orphan.key in unknown]
+    if values:
+        connection.execute(insert(doomed).values(doomed_at=now(), reason="orphan"), values)
+    return len(values)
+
+
+class Waiting(NamedTuple):
+    """Candidates, and since when the oldest of each kind waits; None for none. Times in milliseconds."""
+
+    links: int
+    keys: int
+    bytes: int
+    link_since: int | None
+    key_since: int | None
+    trash_since: int | None
+
+
+def waiting(connection: Connection) -> Waiting:
+    """What the garbage collection has before it."""
+    links = select(func.count(), func.min(link.c.review_at)).where(link.c.review_at <= now())
+    keys = select(func.count(), func.coalesce(func.sum(doomed.c.size), 0), func.min(doomed.c.doomed_at))
+    count, link_since = connection.execute(links).one()
+    doomed_count, size, key_since = connection.execute(keys).one()
+    trash_since = connection.scalar(select(func.min(trash.c.deleted_at)))
+    return Waiting(count, doomed_count, size, link_since, key_since, trash_since)
