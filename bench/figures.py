@@ -48,5 +48,14 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return ordered[-(-len(ordered) * percent // 100) - 1]
 
 
+def milliseconds(about: str, taken: Sequence[Sequence[float]], most: float | None = None) -> list[Figure]:
+    """The middle and the mark's end of each round's seconds."""
+    rounds = [[second * 1000 for second in one] for one in taken]
+    return [
+        Figure(f"{about}: p50", " ms", [percentile(one, 50) for one in rounds]),
+        Figure(f"{about}: p99", " ms", [percentile(one, 99) for one in rounds], most),
+    ]
+
+
 def _told(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -77,9 +77,18 @@ def peak_pss(pid: int) -> Iterator[Peak]:
         watching.result()
 
 
+def peak_rss(pid: int, proc: Path = PROC) -> int:
+    """The most bytes that one process ever had resident; 0 when it has ended."""
+    return _field(proc / str(pid) / "status", "VmHWM:")
+
+
 def _pss_of(pid: int, proc: Path) -> int:
+    return _field(proc / str(pid) / "smaps_rollup", "Pss:")
+
+
+def _field(path: Path, name: str) -> int:
     try:
-        lines = (proc / str(pid) / "smaps_rollup").read_text().splitlines()
+        lines = path.read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):  # it has ended
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bench.generate import generate
 from bench.pushes import NO_HEADERS
+from bench.shape import Shape
 from registry.assembly import Registry
 from tests.support import access
 from tests.support.server import LiveServer
@@ -77,6 +79,14 @@ def serving(contender: Contender, folder: Path) -> Iterator[Running]:
         shutil.rmtree(folder)
         # What this run left to write must not slow the next one
         os.sync()
+
+
+@contextmanager
+def serving_generated(folder: Path, shape: Shape, settings: Mapping[str, str] = NO_HEADERS) -> Iterator[LiveServer]:
+    """Digestry on generated data; its folder is left to the caller."""
+    generate(folder / "data", shape)
+    with stopping(Digestry(folder, settings), "digestry") as server:
+        yield server
 
 
 @contextmanager

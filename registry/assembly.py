@@ -19,10 +19,12 @@ from registry.config import Settings, auth_mode
 from registry.content.blobs import Blobs
 from registry.content.catalog import Catalog
 from registry.content.content_leases import ContentLeases
+from registry.content.digests import Digests
 from registry.content.fsck import Fsck
 from registry.content.gc import GarbageCollection, GcLimits
 from registry.content.history import History
 from registry.content.manifests import Manifests
+from registry.content.overview import Overview
 from registry.content.platforms import Platforms
 from registry.content.quarantine import Quarantine
 from registry.content.readiness import Readiness
@@ -86,9 +88,11 @@ class Registry:
     referrers: Referrers
     repositories: Repositories
     history: History
+    digests: Digests
     trash: Trash
     gc: GarbageCollection
     catalog: Catalog
+    overview: Overview
     readiness: Readiness
     fsck: Fsck
     tasks: Tasks
@@ -141,6 +145,7 @@ def open_registry(
     database = Database(settings.database.path, now, mark)
     limits = UploadLimits(settings.uploads.expiry, settings.gc.lease, UPLOAD_MEMORY, _most_uploads(settings))
     quarantine = Quarantine(database, store)
+    digests = Digests(database)
     policy = Policy(
         readonly=settings.storage.maintenance.readonly.enabled,
         deletion=settings.storage.delete.enabled,
@@ -165,7 +170,8 @@ def open_registry(
         tags=Tags(database),
         referrers=Referrers(database),
         repositories=Repositories(database, policy.decide, some_tags_stay=bool(settings.tags.immutable)),
-        history=History(database, policy.decide),
+        history=History(database, digests, policy.decide),
+        digests=digests,
         trash=Trash(database, keep=settings.trash.keep, decide=policy.decide),
         gc=GarbageCollection(
             database,
@@ -174,6 +180,7 @@ def open_registry(
             lambda: _copied(settings.database.path, now),
         ),
         catalog=Catalog(database),
+        overview=Overview(database),
         readiness=Readiness(database, store, mark, readonly=settings.storage.maintenance.readonly.enabled),
         tasks=Tasks(database, seat.owner),
         clock=TrustedClock(database, watch or JumpWatch(settings.gc.lease), boot_id()),

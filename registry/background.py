@@ -45,6 +45,8 @@ def periodic(registry: Registry) -> list[Task]:
         Task("expiry", MINUTE, partial(_expire, registry), judges=True),
         Task("seal", MINUTE, partial(_seal, registry)),
         Task("snapshot", DAY, partial(_copy, registry), judges=True),
+        Task("gc", registry.settings.gc.interval, partial(_collect, registry), judges=True),
+        Task("sweep", 7 * DAY, partial(_sweep, registry), judges=True),
     ]
 
 
@@ -132,3 +134,15 @@ async def _seal(registry: Registry, turn: Turn) -> None:
 async def _copy(registry: Registry, turn: Turn) -> None:
     path = registry.settings.database.path
     log.info("the database was copied to %s", await asyncio.to_thread(snapshots.take_daily, path, wall_clock()))
+
+
+async def _collect(registry: Registry, turn: Turn) -> None:
+    collected = await registry.gc.run(turn.held)
+    if collected.blobs or collected.files:
+        log.info("%d blobs are not needed any more; %d bytes were freed", collected.blobs, collected.freed_bytes)
+
+
+async def _sweep(registry: Registry, turn: Turn) -> None:
+    collected = await registry.gc.sweep(turn.held)
+    if collected.orphans:
+        log.warning("the bytes at %d keys belong to nothing, and will go", collected.orphans)

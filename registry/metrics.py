@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 UploadEvent = Literal["started", "finished", "cancelled", "failed", "expired"]
 StorageError = Literal["full", "failed", "missing"]
 BlobFinding = Literal["missing", "corrupt", "unreadable"]
-Task = Literal["heartbeat", "expiry", "seal", "snapshot", "gc", "scrub"]
+Task = Literal["heartbeat", "expiry", "seal", "snapshot", "gc", "sweep", "scrub"]
 
 _REQUEST_SECONDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10, 60)
 _COMMIT_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
@@ -48,6 +48,8 @@ class State:
     free: Mapping[str, int]
     # None where the database can't say
     quarantined: int | None
+    # How many candidates the garbage collection has, and for how many seconds the first has been late
+    garbage: tuple[int, float] | None
 
 
 class _Metrics:
@@ -109,8 +111,12 @@ class _Metrics:
             "digestry_blobs_found_wrong", "Blobs that had to be quarantined, by what is wrong.", ("kind",), registry=own
         )
         self.findings = {kind: findings.labels(kind) for kind in get_args(BlobFinding)}
+        self.collected_blobs = Counter("digestry_gc_blobs", "Blobs that nothing needed any more.", registry=own)
+        self.freed_bytes = Counter("digestry_gc_freed_bytes", "Bytes removed from the store.", registry=own)
         self.starts = Counter("digestry_worker_starts", "Workers and keepers started.", registry=own)
-        self.deaths = Counter("digestry_worker_deaths", "Workers and keepers that ended without being told to.", registry=own)
+        self.deaths = Counter(
+            "digestry_worker_deaths", "Workers and keepers that ended without being told to.", registry=own
+        )
         self.successes = Gauge(
             "digestry_background_success_timestamp_seconds",
             "When a periodic task last succeeded; absent before the first time.",
@@ -243,6 +249,11 @@ def blob_found(kind: BlobFinding) -> None:
     _metrics.findings[kind].inc()
 
 
+def collected(blobs: int, freed: int) -> None:
+    _metrics.collected_blobs.inc(blobs)
+    _metrics.freed_bytes.inc(freed)
+
+
 def task_succeeded(task: Task, at: int) -> None:
     """`at` in milliseconds since the epoch."""
     _metrics.successes.labels(task).set(at / 1000)
@@ -280,6 +291,12 @@ class _Looked(Collector):
         if state.quarantined is not None:
             quarantined = {"": state.quarantined}
             yield _gauge("digestry_blobs_quarantined", "Blobs hidden until they are pushed again.", [], quarantined)
+        if state.garbage is not None:
+            candidates, late = state.garbage
+            about = "What the garbage collection has to look at now."
+            yield _gauge("digestry_gc_candidates", about, [], {"": candidates})
+            about = "Since when the first of it could have gone; more than a few intervals: nothing collects."
+            yield _gauge("digestry_gc_oldest_garbage_seconds", about, [], {"": late})
 
 
 def _gauge(name: str, about: str, labels: Sequence[str], samples: Mapping[str, float]) -> Metric:

@@ -8,17 +8,31 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from registry.admin.inputs import JSON, Input
+from registry.admin.inputs import JSON, Input, Time
 from registry.domain.errors import RegistryError
 from registry.domain.paging import PAGE_LIMIT, Page, PageRequest
 from registry.domain.problems import Problem
 from registry.domain.times import rfc3339
 from registry.web.requests import request_id
 
+__all__ = [
+    "PROBLEM_JSON",
+    "SHOWN",
+    "Limit",
+    "Listed",
+    "PageQuery",
+    "ProblemDetails",
+    "RowId",
+    "Time",
+    "json_response",
+    "listed",
+    "problem_response",
+    "told",
+]
+
 PROBLEM_JSON = "application/problem+json"
 SHOWN = 100
 
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_LIMIT, description="at most so many")]
 RowId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
@@ -65,6 +79,8 @@ def told(shape: type[Told], entry: object, **more: Any) -> Told:
 
 
 def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return str(value)  # msgspec takes no text of a narrower type
     return rfc3339(value) if name.endswith("_at") and value is not None else value
 
 

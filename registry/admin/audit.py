@@ -6,13 +6,11 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from registry.admin.answers import SHOWN, Limit, Listed, RowId, Time, listed
 from registry.admin.grants import HeldGrant, Verb, shown
-from registry.admin.inputs import Input
+from registry.admin.inputs import Input, moment
 from registry.admin.operation import Call
 from registry.domain.audit import EventFilter
 from registry.domain.names import RepositoryName
 from registry.domain.paging import PageRequest
-from registry.domain.problems import Invalid
-from registry.domain.times import parse_rfc3339
 
 
 class AuditEvent(Struct, frozen=True, kw_only=True):
@@ -71,8 +69,8 @@ async def list_events(call: Call, query: AuditQuery) -> Listed[AuditEvent]:
         identity=query.identity or None,
         repository=query.repository or None,
         action=query.action or None,
-        since=_moment("since", query.since),
-        until=_moment("until", query.until),
+        since=moment("since", query.since),
+        until=moment("until", query.until),
     )
     page = await call.registry.access.audit.list(wanted, PageRequest(query.limit, str(query.after or "")))
     return listed(page, lambda event: AuditEvent(**event.told()))
@@ -92,12 +90,3 @@ async def explain_access(call: Call, query: ExplainQuery) -> Explanation:
         for reason in reasons
     ]
     return Explanation(subject=query.subject, repository=query.on, verbs=verbs)
-
-
-def _moment(name: str, text: str | UnsetType) -> int | None:
-    if text is UNSET:
-        return None
-    try:
-        return parse_rfc3339(text)
-    except ValueError as error:
-        raise Invalid(f"{name} is a time with its zone, such as 2026-08-01T12:00:00Z") from error

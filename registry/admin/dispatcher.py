@@ -92,7 +92,8 @@ class Dispatcher:
             headers["Location"] = base + operation.location.format_map(msgspec.structs.asdict(answer))
         if isinstance(answer, Listed) and answer.next is not msgspec.UNSET:
             following = {**call.request.rel_url.query, "after": answer.next}
-            headers["Link"] = f'<{base}{operation.path}?{urlencode(following)}>; rel="next"'
+            path = self._registry.settings.http.host + call.request.rel_url.raw_path
+            headers["Link"] = f'<{path}?{urlencode(following)}>; rel="next"'
         return json_response(answer, operation.status, headers)
 
 

@@ -4,14 +4,16 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct, convert
+from msgspec import UNSET, Meta, Struct, UnsetType, convert
 
 from registry import values
 from registry.access.passwords import BYTES_LIMIT, SHORTEST
 from registry.domain.errors import ManifestInvalid
 from registry.domain.grants import ACCOUNT_LIMIT
+from registry.domain.names import NAME_LIMIT
 from registry.domain.problems import Invalid, Problem
 from registry.domain.strict_json import parse_object
+from registry.domain.times import parse_rfc3339
 from registry.web.bodies import declared_length, pieces
 
 BODY_LIMIT = 64 * 1024
@@ -40,6 +42,17 @@ Duration = Annotated[
         extra_json_schema={"pattern": "^[0-9]{1,9}(?:ms|s|m|h|d)$"},
     ),
 ]
+
+RepositoryText = Annotated[
+    str,
+    Meta(
+        description="a repository's name",
+        examples=["team/app"],
+        extra_json_schema={"maxLength": NAME_LIMIT, "pattern": "^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*$"},
+    ),
+]
+TagText = Annotated[str, Meta(examples=["v1"], extra_json_schema={"pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$"})]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 T = TypeVar("T")
 
@@ -94,6 +107,16 @@ def milliseconds(field: str, text: str) -> int:
         return values.duration(text)
     except ValueError as error:
         raise Invalid(f"{field}: {error}") from error
+
+
+def moment(field: str, text: str | UnsetType) -> int | None:
+    """A Time in milliseconds, None without one; raise Invalid."""
+    if text is UNSET:
+        return None
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise Invalid(f"{field} is a time with its zone, such as 2026-08-01T12:00:00Z") from error
 
 
 def _converted(found: Any, wanted: type[T], *, strict: bool) -> T:

@@ -4,6 +4,8 @@ from registry.admin.operation import Call, Need
 from registry.domain.access import Action
 from registry.domain.errors import Denied, Unauthorized
 from registry.domain.grants import ALL, Pattern
+from registry.domain.names import RepositoryName
+from registry.domain.paging import ID_DIGITS
 from registry.domain.problems import Missing
 
 
@@ -71,6 +73,35 @@ def on_repository(action: Action) -> Need:
     return Need(f"the verb {action} on the repository", check)
 
 
+def on_repository_of_entry(action: Action) -> Need:
+    """The verb on the repository of the entry in the path; only whoever has it on all learns that there is none."""
+
+    async def check(call: Call) -> None:
+        await _known(call)
+        refused = Denied(f"this takes the verb {action} on the repository of the entry")
+        refused.action = action
+        try:
+            entry = await call.registry.trash.get(entry_id(call.path["entry_id"]))
+        except Missing:
+            if call.identity.rights.allow_pattern(action, ALL):
+                raise
+            raise refused from None
+        refusal = call.registry.policy.decide(call.identity, action, entry.repository)
+        if refusal is not None:
+            raise refused if isinstance(refusal, Denied) else refusal
+
+    return Need(f"the verb {action} on the repository of the entry", check)
+
+
+async def _on_tags_in_body(call: Call) -> None:
+    await _known(call)
+    for tag in (await call.body()).tags:
+        repository = RepositoryName.parse(tag.repository)
+        may_not = call.registry.policy.decide(call.identity, Action.PUSH, repository)
+        if may_not is not None and call.registry.policy.decide(call.identity, Action.OVERWRITE, repository) is not None:
+            raise may_not
+
+
 async def _has_made(call: Call, name: str) -> bool:
     """By the user's id: a name may be another's by now."""
     try:
@@ -88,8 +119,17 @@ def _check(call: Call, pattern: Pattern) -> None:
 
 def grant_id(text: str) -> int:
     """Raise Missing for what is no id."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Missing("the id of a grant is a number")
+    return _row_id("a grant", text)
+
+
+def entry_id(text: str) -> int:
+    """Raise Missing for what is no id."""
+    return _row_id("an entry", text)
+
+
+def _row_id(what: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS):
+        raise Missing(f"the id of {what} is a number")
     return int(text)
 
 
@@ -101,4 +141,5 @@ ADMINISTRATOR = Need("a person with admin on **", _administrator)
 SOME_ADMINISTRATOR = Need("a person with admin on some pattern", _some_administrator)
 ON_GIVEN_PATTERN = Need("a person with admin on the pattern in the body", _on_given_pattern)
 ON_PATTERN_OF_GRANT = Need("a person with admin on the grant's pattern", _on_pattern_of_grant)
+ON_TAGS_IN_BODY = Need("overwrite for tags that there are, push for others, on their repositories", _on_tags_in_body)
 CREATOR = Need("whoever made the robot, or a person with admin on **", _creator)

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from registry.admin import audit, grants, groups, me, quarantine, robots, rules, users
+from registry.admin import audit, gc, grants, groups, me, quarantine, repositories, robots, rules, users
 from registry.admin.needs import (
     ADMINISTRATOR,
     CREATOR,
@@ -11,11 +11,14 @@ from registry.admin.needs import (
     NOTHING,
     ON_GIVEN_PATTERN,
     ON_PATTERN_OF_GRANT,
+    READER,
     SOME_ADMINISTRATOR,
     USER,
+    on_repository,
 )
 from registry.admin.openapi import document
 from registry.admin.operation import Call, Operation
+from registry.domain.action import Action
 from registry.domain.errors import Unsupported
 from registry.domain.problems import Missing
 
@@ -55,10 +58,17 @@ OPERATIONS = (
     Operation("POST", "ci-rules", rules.add_rule, ADMINISTRATOR, location="ci-rules/{name}"),
     Operation("GET", "ci-rules/{name}", rules.get_rule, ADMINISTRATOR),
     Operation("DELETE", "ci-rules/{name}", rules.delete_rule, ADMINISTRATOR),
+    Operation("GET", "repositories", repositories.list_repositories, READER),
+    Operation("GET", "repositories/{repository}", repositories.get_repository, on_repository(Action.PULL)),
+    Operation("GET", "repositories/{repository}/tags", repositories.list_tags, on_repository(Action.PULL)),
     Operation("GET", "audit", audit.list_events, ADMINISTRATOR),
     Operation("GET", "access/explain", audit.explain_access, ADMINISTRATOR),
     Operation("GET", "quarantine", quarantine.list_quarantine, ADMINISTRATOR),
     Operation("POST", "digests/{digest}/verify", quarantine.verify_digest, ADMINISTRATOR, is_later=True),
+    Operation("GET", "gc", gc.get_gc, ADMINISTRATOR),
+    Operation("POST", "gc/runs", gc.run_gc, ADMINISTRATOR, is_later=True),
+    Operation("GET", "gc/plan", gc.plan_gc, ADMINISTRATOR),
+    Operation("GET", "gc/explain/{digest}", gc.explain_gc, ADMINISTRATOR),
     Operation("GET", "me", me.get_me, KNOWN),
     Operation("PUT", "me/password", me.set_my_password, USER, is_secret=True),
     Operation("GET", "openapi.json", get_openapi, NOTHING),

@@ -32,12 +32,12 @@ async def verify_digest(call: Call, digest: str) -> VerificationRequest:
     """Have a blob's stored bytes hashed next, in the background."""
     found = parse_digest(digest)
     await call.registry.scrub.put_first(found, call.caller)
-    return VerificationRequest(digest=found)
+    return VerificationRequest(digest=str(found))
 
 
 def _shown(blob: Quarantined) -> QuarantinedBlob:
     return QuarantinedBlob(
-        digest=blob.digest,
+        digest=str(blob.digest),
         size=blob.size,
         found_at=None if blob.found_at is None else rfc3339(blob.found_at),
         tags=list(blob.affected.tags),

@@ -248,6 +248,32 @@ audit.command(
 app.command(audit)
 
 
+gc = cyclopts.App(name="gc", help="The garbage collection: `serve` runs it each gc.interval, beside pushes and pulls.")
+gc.command(
+    "registry.cli.gc:run",
+    help="""Take away what nothing needs any more, at once.
+
+    It may run while the registry serves; no push waits. Exit code 1 when it was stopped before its end. Example:
+    `digestry gc run`, or `digestry gc run --sweep` to look for bytes that belong to nothing too
+    """,
+)
+gc.command(
+    "registry.cli.gc:plan",
+    help="""Say what `gc run` would do now, and how many bytes it would free.
+
+    Nothing is changed: it works on a copy of the database, for which there must be space.
+    """,
+)
+gc.command(
+    "registry.cli.gc:explain",
+    help="""Say what keeps a digest: tags, manifests, leases, the trash.
+
+    Example: `digestry gc explain sha256:4bf5122f`
+    """,
+)
+app.command(gc)
+
+
 def main() -> None:
     """Exit codes: 0 done, 1 problems found or failed, 2 wrong use, 130 or 143 stopped by a signal."""
     # The first process of a container ignores a signal that it has no handler for

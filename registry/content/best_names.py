@@ -1,6 +1,6 @@
 """What to call a digest, as people would: by a tag, where there is one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -34,23 +34,22 @@ def best_name(connection: Connection, digest: Digest, repositories: Sequence[tup
     # what is called by the name of something above says which part of that it is
     parts: dict[Place, str] = {(repository_id, digest): "" for repository_id, _ in repositories}
     for _ in range(NESTING_LIMIT + 2):
-        tagged = digests.tagged(connection, list(parts), TAGS_LOOKED_AT)
-        if tagged:
-            return str(_best(_Named(found, parts[place]) for place, found in tagged))
+        tagged = digests.tagged(connection, parts, TAGS_LOOKED_AT)
+        named = [_Named(found, parts[place]) for place, found in tagged if place in parts]
+        if named:
+            return str(min(named, key=lambda one: (*preference(one.tagged), one.part)))
         parts = _above(connection, parts)
         if not parts:
             break
     return f"{repositories[0][1]}@{digest}"
 
 
-def _best(named: Iterable[_Named]) -> _Named:
-    return min(named, key=lambda one: (*preference(one.tagged), one.part))
-
-
 def _above(connection: Connection, parts: dict[Place, str]) -> dict[Place, str]:
     found: dict[Place, str] = {}
-    for naming in digests.namings(connection, list(parts), LOOKED_AT):
-        part = parts[naming.named]
+    for naming in digests.namings(connection, parts, LOOKED_AT):
+        part = parts.get(naming.named)
+        if part is None:
+            continue
         if naming.is_manifest and not part:
             part = f" ({naming.platform or naming.named[1][:SHORT]})"
         found[naming.parent] = min(found.get(naming.parent, part), part)

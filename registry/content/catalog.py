@@ -22,16 +22,19 @@ class Catalog:
 
     async def list(self, page: PageRequest, rights: Rights) -> Page[str]:
         """Names of repositories that hold a manifest and may be pulled, in byte order."""
-        return page.cut(await self._database.read(_list, page, rights))
+        return page.cut(await self._database.read(pullable, page, rights))
 
 
-def _list(connection: Connection, page: PageRequest, rights: Rights) -> list[str]:
-    """One more than the page when there is. Only the ranges of names that some grant gives are looked through."""
+def pullable(connection: Connection, page: PageRequest, rights: Rights, part: str = "") -> list[str]:
+    """Names with `part` in them, one more than the page when there is.
+
+    Only the ranges of names that some grant gives are looked through.
+    """
     found: list[str] = []
     for start, end in rights.ranges(Action.PULL):
         if end <= page.last:
             continue
-        for name in _names(connection, max(start, page.last + "\0"), end, max(page.limit + 1, ROWS)):
+        for name in _names(connection, max(start, page.last + "\0"), end, max(page.limit + 1, ROWS), part):
             if rights.allow(Action.PULL, name):
                 found.append(name)
             if len(found) > page.limit:
@@ -39,7 +42,7 @@ def _list(connection: Connection, page: PageRequest, rights: Rights) -> list[str
     return found
 
 
-def _names(connection: Connection, start: str, end: str, rows: int) -> Iterator[str]:
-    while names := repositories.list_names(connection, start, end, rows):
+def _names(connection: Connection, start: str, end: str, rows: int, part: str) -> Iterator[str]:
+    while names := repositories.list_names(connection, start, end, rows, part):
         yield from names
         start = names[-1] + "\0"

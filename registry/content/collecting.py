@@ -6,7 +6,7 @@ it may be stopped or killed between any two, and a second one beside it does no 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,10 +45,14 @@ class GcLimits:
 
 @dataclass(slots=True)
 class Collected:
-    """What a run did. `doomed_bytes` go when they have been doomed for long enough, `freed_bytes` are free now."""
+    """What a run did: entries of the trash that expired, rows of given-up repositories, links looked at and removed.
+
+    `doomed_bytes` go when they have been doomed for long enough, `freed_bytes` are free now.
+    """
 
     expired: int = 0
     rows: int = 0
+    reviewed: int = 0
     links: int = 0
     blobs: int = 0
     doomed_bytes: int = 0
@@ -83,15 +87,22 @@ class Collector:
         self._rows = MOST_ROWS
         self._done = Collected()
 
-    async def run(self, *, sweep: bool = False) -> Collected:
-        """Take away all that may go now; with `sweep` look for bytes that no row knows too."""
-        phases = {
-            "trash": self._expire_trash,
-            "repositories": self._empty_repositories,
-            "links": self._remove_links,
-            **({"orphans": self._doom_orphans} if sweep else {}),
-            "bytes": self._remove_bytes,
-        }
+    async def run(self) -> Collected:
+        """Take away all that may go now."""
+        return await self._go(
+            {
+                "trash": self._expire_trash,
+                "repositories": self._empty_repositories,
+                "links": self._remove_links,
+                "bytes": self._remove_bytes,
+            }
+        )
+
+    async def sweep(self) -> Collected:
+        """Doom bytes that no row knows."""
+        return await self._go({"orphans": self._doom_orphans})
+
+    async def _go(self, phases: Mapping[str, Callable[[], AsyncIterator[None]]]) -> Collected:
         for name, phase in phases.items():
             async for _ in phase():
                 self._progress(name, self._done)
@@ -120,6 +131,7 @@ class Collector:
 
     async def _remove_links(self) -> AsyncIterator[None]:
         while (freed := await self._step(garbage.remove_links)).seen:
+            self._done.reviewed += freed.seen
             self._done.links += freed.links
             self._done.blobs += freed.blobs
             self._done.doomed_bytes += freed.bytes

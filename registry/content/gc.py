@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
+from registry import metrics
 from registry.content.collecting import Collected, Collector, GcLimits
 from registry.content.explaining import explain
 from registry.domain.names import Digest
@@ -14,6 +15,10 @@ from storage.backend import BlobStore
 __all__ = ["Collected", "GarbageCollection", "GcLimits", "Waiting"]
 
 Progress = Callable[[str, Collected], None]
+
+
+def _untold(phase: str, collected: Collected) -> None:
+    """Nobody watches."""
 
 
 class GarbageCollection:
@@ -31,27 +36,32 @@ class GarbageCollection:
         self._store = store
         self._copied = copied
 
-    async def run(self, still: Callable[[], bool], progress: Progress, *, sweep: bool = False) -> Collected:
+    async def run(self, still: Callable[[], bool], progress: Progress = _untold) -> Collected:
         """Take away what may go now. Whoever calls it holds the lease of the task `gc`; `still` says that they do."""
-        collector = Collector(self._database, self._store, self.limits, still=still, progress=progress)
-        return await collector.run(sweep=sweep)
+        collected = await Collector(self._database, self._store, self.limits, still=still, progress=progress).run()
+        metrics.collected(collected.blobs, collected.freed_bytes)
+        return collected
 
-    async def plan(self, progress: Progress, *, sweep: bool = False) -> Collected:
+    async def sweep(self, still: Callable[[], bool], progress: Progress = _untold) -> Collected:
+        """Look through all bytes for those that no row knows; the next runs take them away. The task is `sweep`."""
+        return await Collector(self._database, self._store, self.limits, still=still, progress=progress).sweep()
+
+    async def plan(self, progress: Progress = _untold) -> Collected:
         """What `run` would do now: its own code on a copy of the database, and no byte goes.
 
         Rolled back in place, it would keep every push waiting until its end.
         """
         async with self._copied() as copy:
             collector = Collector(copy, self._store, self.limits, delete=_leave, progress=progress, pause=0)
-            return await collector.run(sweep=sweep)
+            return await collector.run()
 
     async def explain(self, digest: Digest) -> list[str]:
         """What keeps a digest, a line each; empty when it is not here."""
         return await self._database.read(explain, digest, self.limits.trash, self.limits.doomed)
 
     async def waiting(self) -> Waiting:
-        """What there is to do, and since when."""
-        return await self._database.read(garbage.waiting)
+        """What there is to do, and how late it is."""
+        return await self._database.read(garbage.waiting, self.limits.trash, self.limits.doomed)
 
 
 async def _leave(key: str) -> None:

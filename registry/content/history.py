@@ -1,15 +1,18 @@
 """What tags pointed to, and the way back."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from sqlalchemy import Connection
 
+from registry.content.digests import Digests
 from registry.content.restoring import revive
 from registry.content.scenes import repository_id, scene_of
-from registry.domain.access import Action, Caller, Decide
-from registry.domain.errors import PreconditionFailed
-from registry.domain.names import Digest, RepositoryName, Tag
+from registry.domain.access import Action, Caller, Decide, Identity
+from registry.domain.errors import DigestInvalid, PreconditionFailed
+from registry.domain.names import Digest, RepositoryName, Tag, parse_digest
 from registry.domain.paging import Page, PageRequest
 from registry.domain.problems import Conflict, Invalid, Missing
 from registry.domain.times import rfc3339
@@ -52,8 +55,9 @@ class Change:
 class History:
     """The service of tags' past."""
 
-    def __init__(self, database: Database, decide: Decide) -> None:
+    def __init__(self, database: Database, digests: Digests, decide: Decide) -> None:
         self._database = database
+        self._digests = digests
         self._decide = decide
 
     async def of_tag(self, repository: RepositoryName, tag: Tag, page: PageRequest) -> Page[Move]:
@@ -64,6 +68,23 @@ class History:
     async def at(self, repository: RepositoryName, tag: Tag, at: int) -> Digest:
         """What the tag pointed to at a time; raise NameUnknown, or Missing when it did not exist then."""
         return await self._database.read(_then, repository, tag, at)
+
+    async def digest(self, repository: RepositoryName, text: str, identity: Identity) -> Digest:
+        """What is meant there: a whole digest, whatever it is of, or the beginning of one that there is or was.
+
+        Raise Invalid, Missing or Conflict.
+        """
+        with suppress(DigestInvalid):
+            return parse_digest(text)
+        may_pull = self._decide(identity, Action.PULL, repository, None, None) is None
+        return await self._digests.resolve(text, lambda name: may_pull and name == repository, ever=True)
+
+    async def preview(self, wishes: Sequence[Wish], caller: Caller) -> list[Change]:
+        """What `roll_back` would do now, or raise."""
+        try:
+            return await self._database.write(_undone, wishes, caller, self._decide)
+        except _UndoneError as undone:
+            return undone.changes
 
     async def roll_back(self, wishes: Sequence[Wish], caller: Caller) -> list[Change]:
         """Set all of these tags back or none; raise Missing, Conflict, Denied or PreconditionFailed."""
@@ -92,13 +113,25 @@ def _roll_back(connection: Connection, wishes: Sequence[Wish], caller: Caller, d
     return [_fulfil(connection, scene_of(connection, wish.repository, caller), wish, decide) for wish in wishes]
 
 
+class _UndoneError(Exception):
+    """Takes back what was done, and says what it was."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
+def _undone(connection: Connection, wishes: Sequence[Wish], caller: Caller, decide: Decide) -> NoReturn:
+    raise _UndoneError(_roll_back(connection, wishes, caller, decide))
+
+
 def _fulfil(connection: Connection, scene: Scene, wish: Wish, decide: Decide) -> Change:
     pointed = tags.find(connection, scene.repository_id, wish.tag)
     old = pointed.digest if pointed else None
+    _check(scene, wish.tag, pointed, decide)
     if wish.expected is not None and wish.expected != old:
         raise PreconditionFailed(f"{wish.repository}:{wish.tag} points to {old or 'nothing'} now, not {wish.expected}")
     new = _target(connection, scene, wish, old)
-    _check(scene, wish.tag, pointed, decide)
     if new != old:
         _bring_back(connection, scene, wish, new)
         by = scene.caller.identity.name

@@ -58,20 +58,22 @@ def find(connection: Connection, entry_id: int) -> Entry:
 
 def revive(connection: Connection, scene: Scene, digest: Digest) -> int:
     """Bring a hidden manifest back with all that it needs; return how many manifests came back."""
-    waiting, revived = [digest], 0
+    waiting, revived = [digest], set[Digest]()
     while waiting:
         current = waiting.pop()
+        if current in revived:
+            continue
+        revived.add(current)
         manifests.reveal(connection, scene.repository_id, current)
         trash.forget_manifest(connection, scene.repository_id, current)
         events.append(connection, scene, "manifest.restore", new=current)
         waiting += manifests.hidden_children(connection, scene.repository_id, current)
-        revived += 1
-    return revived
+    return len(revived)
 
 
 def _repository(connection: Connection, entry: Entry, caller: Caller, decide: Decide, new_name: str | None) -> Restored:
     name = entry.repository if new_name is None else RepositoryName.parse(new_name)
-    _check(decide(caller.identity, Action.PUSH, name, None, None))
+    check_move(decide, caller, entry.repository, name)
     newer = repositories.find(connection, name)
     if newer is None:
         repositories.reveal(connection, entry.repository_id, name)
@@ -142,6 +144,13 @@ def _scene(entry: Entry, caller: Caller, decide: Decide) -> Scene:
 def _digest(entry: Entry) -> Digest:
     assert entry.digest is not None
     return entry.digest
+
+
+def check_move(decide: Decide, caller: Caller, name: RepositoryName, new_name: RepositoryName) -> None:
+    """Raise the refusal for content that gets another name: who may pull there would see it, as after a mount."""
+    if new_name != name:
+        _check(decide(caller.identity, Action.PULL, name, None, None))
+    _check(decide(caller.identity, Action.PUSH, new_name, None, None))
 
 
 def _check(refusal: Exception | None) -> None:

@@ -127,14 +127,14 @@ class Scrub:
         if wanted.digests:
             yield wanted.digests
             return
-        until, place = await self._database.read(current_time) - wanted.older, START
+        before, place = await self._database.read(current_time) - wanted.older, START
         if wanted.repository is None:
-            while places := await self._database.read(scrubbing.oldest, until, place, BATCH):
+            while places := await self._database.read(scrubbing.oldest, before, place, BATCH):
                 yield [one.digest for one in places]
                 place = places[-1]
             return
         repository_id, last = await self._database.read(_repository, wanted.repository), ""
-        while held := await self._database.read(scrubbing.in_repository, repository_id, until, last, BATCH):
+        while held := await self._database.read(scrubbing.in_repository, repository_id, before, last, BATCH):
             yield held
             last = held[-1]
 

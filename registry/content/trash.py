@@ -1,7 +1,5 @@
 """The trash: list it, bring things back, give them up before their time."""
 
-from typing import TypeAlias
-
 from sqlalchemy import Connection
 
 from registry.content import restoring
@@ -17,8 +15,6 @@ from registry.metadata.events import Scene
 from registry.metadata.trash import Entry
 
 __all__ = ["Entry", "Restored", "Trash"]
-
-Entries: TypeAlias = list[Entry]
 
 
 class Trash:
@@ -44,9 +40,11 @@ class Trash:
         """Raise Missing."""
         return await self._database.read(restoring.find, entry_id)
 
-    async def taken_along(self, entry_id: int) -> Entries:
-        """What went with it."""
-        return await self._database.read(trash.taken_along, entry_id)
+    async def taken_along(self, entry_id: int) -> Page[Entry]:
+        """What went with it: the first page."""
+        page = PageRequest()
+        found = await self._database.read(trash.taken_along, entry_id, page.limit + 1)
+        return page.cut_by(found, lambda entry: str(entry.id))
 
     async def restore(self, entry_id: int, caller: Caller, new_name: str | None = None) -> Restored:
         """Bring an entry back, a repository or a tag also under a new name; raise Missing, Conflict or Denied."""

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, exists, false, func, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, exists, false, func, select
 
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.domain.preferred_tags import Tagged
+from registry.metadata.hints import among
 from registry.metadata.models import blob, event, link, manifest, ref, repository, tag
 
 Kind: TypeAlias = Literal["manifest", "blob"]
@@ -105,10 +106,10 @@ def _held(
 ) -> Iterator[tuple[Kind | None, Column[int], ColumnElement[bool], ColumnElement[bool]]]:
     """How a repository can hold it: the column with its id, the condition, and whether a manifest names it there."""
     here = manifest.c.repository_id
-    named = exists().where(ref.c.repository_id == here, ref.c.manifest_digest == digest)
+    named = select(ref.c.parent).where(ref.c.repository_id == here, ref.c.manifest_digest == digest).exists()
     yield "manifest", here, (manifest.c.digest == digest) & manifest.c.deleted_at.is_(None), named
     here = link.c.repository_id
-    named = exists().where(ref.c.repository_id == here, ref.c.link_digest == digest)
+    named = select(ref.c.parent).where(ref.c.repository_id == here, ref.c.link_digest == digest).exists()
     yield "blob", here, (link.c.digest == digest) & link.c.deleted_at.is_(None), named
     if ever:
         yield None, event.c.repository_id, (event.c.new_digest == digest) & event.c.tag.is_not(None), false()
@@ -133,7 +134,7 @@ def blob_facts(connection: Connection, digest: Digest) -> BlobFacts | None:
 
 def media_type_of_blob(connection: Connection, digest: Digest, repository_ids: Sequence[int]) -> str | None:
     """What a manifest of these repositories says that it is: a blob itself does not know."""
-    said = select(ref.c.media_type).where(ref.c.repository_id.in_(repository_ids), ref.c.link_digest == digest)
+    said = select(ref.c.media_type).where(among(ref.c.repository_id.in_(repository_ids), ref.c.link_digest == digest))
     return connection.scalar(said.limit(1))
 
 
@@ -159,7 +160,7 @@ def parents(connection: Connection, repository_id: int, digest: Digest, after: s
     return sorted(found, key=lambda parent: parent.digest)[:limit]
 
 
-def namings(connection: Connection, places: Sequence[Place], limit: int) -> list[Naming]:
+def namings(connection: Connection, places: Iterable[Place], limit: int) -> list[Naming]:
     """Live manifests that name what is at these places."""
     found: list[Naming] = []
     child, parent = manifest.alias("child"), manifest.alias("parent")
@@ -170,7 +171,7 @@ def namings(connection: Connection, places: Sequence[Place], limit: int) -> list
             select(ref.c.repository_id, named, ref.c.parent, func.coalesce(ref.c.platform, child.c.platform))
             .join(parent, is_parent)
             .outerjoin(child, is_child)
-            .where(tuple_(ref.c.repository_id, named).in_(places), parent.c.deleted_at.is_(None))
+            .where(_at(ref.c.repository_id, named, places), parent.c.deleted_at.is_(None))
             .limit(limit)
         )
         found += [
@@ -180,25 +181,27 @@ def namings(connection: Connection, places: Sequence[Place], limit: int) -> list
     return found
 
 
-def tagged(connection: Connection, places: Sequence[Place], limit: int) -> list[tuple[Place, Tagged]]:
+def tagged(connection: Connection, places: Iterable[Place], limit: int) -> list[tuple[Place, Tagged]]:
     """Tags that point to these manifests."""
     rows = (
         select(tag.c.repository_id, tag.c.digest, repository.c.name, tag.c.name, tag.c.moved_at)
         .join(repository, repository.c.id == tag.c.repository_id)
-        .where(tuple_(tag.c.repository_id, tag.c.digest).in_(places))
+        .where(_at(tag.c.repository_id, tag.c.digest, places))
         .limit(limit)
     )
     return [((row[0], row[1]), Tagged(RepositoryName(row[2]), Tag(row[3]), row[4])) for row in connection.execute(rows)]
 
 
+def _at(repository_id: Column[int], digest: Column[str], places: Iterable[Place]) -> ColumnElement[bool]:
+    """Each of these repositories with each of these digests: SQLite has no index for pairs."""
+    return among(repository_id.in_({place[0] for place in places}), digest.in_({place[1] for place in places}))
+
+
 def freed_by_manifest(connection: Connection, repository_id: int, digest: Digest) -> int:
     """The bytes of blobs that no other manifest of the repository names and no other repository holds."""
-    named = select(ref.c.link_digest).where(
-        ref.c.repository_id == repository_id, ref.c.parent == digest, ref.c.link_digest.is_not(None)
-    )
-    also_named = exists().where(
-        ref.c.repository_id == repository_id, ref.c.link_digest == blob.c.digest, ref.c.parent != digest
-    )
+    named = select(ref.c.link_digest).where(ref.c.repository_id == repository_id, ref.c.parent == digest)
+    others = (ref.c.repository_id == repository_id) & (ref.c.link_digest == blob.c.digest) & (ref.c.parent != digest)
+    also_named = select(ref.c.parent).where(others).exists()
     freed = select(func.coalesce(func.sum(blob.c.size), 0)).where(
         blob.c.digest.in_(named), ~also_named, ~_held_elsewhere(repository_id)
     )

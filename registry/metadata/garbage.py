@@ -5,12 +5,12 @@ manifest (its time in the trash is over) → its refs → its links under review
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Column, Connection, Select, Table, delete, exists, func, insert, select, tuple_, update
 
 from registry.domain.names import Digest
-from registry.metadata.columns import now
+from registry.metadata.columns import current_time, now
 from registry.metadata.database import on_full_disk
 from registry.metadata.integrity import unknown_keys
 from registry.metadata.models import blob, doomed, link, manifest, ref, repository, tag, trash, upload
@@ -175,21 +175,29 @@ def doom_orphans(connection: Connection, orphans: Sequence[Dead]) -> int:
 
 
 class Waiting(NamedTuple):
-    """Candidates, and since when the oldest of each kind waits; None for none. Times in milliseconds."""
+    """Candidates: entries of the trash, links to look at, keys whose bytes go. `late`: milliseconds since the first
+    of them could have gone, 0 when there is none.
+    """
 
+    entries: int
     links: int
     keys: int
     bytes: int
-    link_since: int | None
-    key_since: int | None
-    trash_since: int | None
+    late: int
 
 
-def waiting(connection: Connection) -> Waiting:
-    """What the garbage collection has before it."""
-    links = select(func.count(), func.min(link.c.review_at)).where(link.c.review_at <= now())
-    keys = select(func.count(), func.coalesce(func.sum(doomed.c.size), 0), func.min(doomed.c.doomed_at))
-    count, link_since = connection.execute(links).one()
-    doomed_count, size, key_since = connection.execute(keys).one()
-    trash_since = connection.scalar(select(func.min(trash.c.deleted_at)))
-    return Waiting(count, doomed_count, size, link_since, key_since, trash_since)
+def waiting(connection: Connection, trash_keep: int, doomed_keep: int) -> Waiting:
+    """What the garbage collection has before it now."""
+    time = current_time(connection)
+    entries, entry_at = _due(connection, trash.c.deleted_at, time - trash_keep)
+    links, link_at = _due(connection, link.c.review_at, time)
+    keys, key_at = _due(connection, doomed.c.doomed_at, time - doomed_keep)
+    size = connection.scalar(select(func.sum(doomed.c.size)).where(doomed.c.doomed_at < time - doomed_keep))
+    late = max(time - trash_keep - entry_at, time - link_at, time - doomed_keep - key_at)
+    return Waiting(entries, links, keys, size or 0, late)
+
+
+def _due(connection: Connection, column: Column[Any], before: int) -> tuple[int, int]:
+    """How many are due, and since when the first is."""
+    count, first = connection.execute(select(func.count(), func.min(column)).where(column < before)).one()
+    return count, before if first is None else first

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, exists, func, insert, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Table, exists, func, insert, literal, null, select, update
 
 from registry.domain.names import Digest, Tag
+from registry.metadata import trash
 from registry.metadata.columns import later_of, now
 from registry.metadata.events import Scene
-from registry.metadata.models import event, link, manifest, ref, tag, trash
+from registry.metadata.models import event, link, manifest, ref, tag
 
 
 class TagConflict(NamedTuple):
@@ -42,16 +43,18 @@ def conflicts(connection: Connection, source: int, target: int) -> list[TagConfl
 
 
 def merge(connection: Connection, source: int, target: Scene) -> Counts:
-    """Give the target all live content and all tags of the source; return how much of it was new there."""
+    """Give the target all content and all tags of the source; return how much of it came to life there.
+
+    What was in the trash for itself comes along, and stays there.
+    """
     to = target.repository_id
     _reveal_links(connection, source, to)
-    _copy(connection, link, source, to, link.c.deleted_at.is_(None), {"review_at": link.c.keep_until})
+    _copy(connection, link, source, to, changed={"review_at": link.c.keep_until})
     manifests = _reveal_manifests(connection, source, to)
     manifests += _copy(connection, manifest, source, to, manifest.c.deleted_at.is_(None))
-    live = exists().where(
-        manifest.c.repository_id == source, manifest.c.digest == ref.c.parent, manifest.c.deleted_at.is_(None)
-    )
-    _copy(connection, ref, source, to, live)
+    _copy(connection, manifest, source, to)
+    _copy(connection, ref, source, to)
+    trash.move(connection, source, to)
     _tell_tags(connection, source, target)
     return Counts(manifests, _copy(connection, tag, source, to))
 
@@ -77,10 +80,6 @@ def _reveal_manifests(connection: Connection, source: int, target: int) -> int:
     revealed = connection.execute(
         update(manifest).where(manifest.c.repository_id == target, hidden, same).values(deleted_at=None)
     )
-    alive = exists().where(
-        manifest.c.repository_id == target, manifest.c.digest == trash.c.digest, manifest.c.deleted_at.is_(None)
-    )
-    connection.execute(delete(trash).where(trash.c.repository_id == target, trash.c.kind == "manifest", alive))
     return revealed.rowcount
 
 

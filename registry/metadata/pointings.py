@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Select, literal, null, select,
 
 from registry.domain.names import Digest, Tag
 from registry.metadata.database import batches
+from registry.metadata.hints import among
 from registry.metadata.models import event, ref, tag
 
 # So many manifests may hold a blob for their tags to be looked up; of more, tags are looked through
@@ -65,21 +66,20 @@ def _hold(connection: Connection, repository_id: int, digest: Digest, manifests:
     found: set[str] = set()
     above: dict[str, set[str]] = {}
     for some in batches(manifests):
-        these = (ref.c.repository_id == repository_id) & ref.c.parent.in_(some)
-        found.update(connection.scalars(select(ref.c.parent).where(these, ref.c.link_digest == digest)))
-        children = select(ref.c.manifest_digest, ref.c.parent).where(these, ref.c.manifest_digest.is_not(None))
-        for child, parent in connection.execute(children):
-            above.setdefault(child, set()).add(parent)
+        these = among(ref.c.repository_id == repository_id, ref.c.parent.in_(some))
+        named = select(ref.c.parent, ref.c.manifest_digest).where(these)
+        found.update(parent for parent, _ in connection.execute(named.where(ref.c.link_digest == digest)))
+        for parent, child in connection.execute(named.where(ref.c.kind == "child")):
+            if child is not None:
+                above.setdefault(child, set()).add(parent)
     deeper = _hold(connection, repository_id, digest, above) if above else set()
     return found.union(*(above[child] for child in deeper))
 
 
 def _few(repository_id: int, digests: Sequence[str], after: Key, *, ever: bool) -> Select[Any]:
     if ever:
-        # with `+ 0`, or SQLite would look through all that the repository ever saw
-        pointed = (event.c.repository_id + 0 == repository_id) & event.c.new_digest.in_(digests)
-        return _past(pointed, after)
-    return _present((tag.c.repository_id == repository_id) & tag.c.digest.in_(digests), after)
+        return _past(among(event.c.repository_id == repository_id, event.c.new_digest.in_(digests)), after)
+    return _present(among(tag.c.repository_id == repository_id, tag.c.digest.in_(digests)), after)
 
 
 def _all(repository_id: int, after: Key, *, ever: bool) -> Select[Any]:

@@ -28,8 +28,8 @@ def get_or_create(connection: Connection, name: RepositoryName) -> int:
     return int(made.scalar_one())
 
 
-def list_names(connection: Connection, start: str, end: str, limit: int) -> list[str]:
-    """Names of repositories with a live manifest, in byte order: from `start`, and before `end`."""
+def list_names(connection: Connection, start: str, end: str, limit: int, part: str = "") -> list[str]:
+    """Names of repositories with a live manifest, in byte order: from `start`, before `end`, with `part` in them."""
     live = exists().where(manifest.c.repository_id == repository.c.id, manifest.c.deleted_at.is_(None))
     names = (
         select(repository.c.name)
@@ -37,6 +37,8 @@ def list_names(connection: Connection, start: str, end: str, limit: int) -> list
         .order_by(repository.c.name)
         .limit(limit)
     )
+    if part:
+        names = names.where(repository.c.name.contains(part, autoescape=True))
     return list(connection.scalars(names))
 
 

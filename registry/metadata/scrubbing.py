@@ -53,37 +53,37 @@ def due(connection: Connection, interval: int, limit: int) -> list[Place]:
     return oldest(connection, current_time(connection) - interval, START, limit)
 
 
-def oldest(connection: Connection, until: int, after: Place, limit: int) -> list[Place]:
-    """Blobs last looked at up to a time, in the order of the scrub, those after `after`."""
-    rows = [row for state in STATES for row in connection.execute(_oldest(state, until, after, limit))]
+def oldest(connection: Connection, before: int, after: Place, limit: int) -> list[Place]:
+    """Blobs last looked at before a time, in the order of the scrub, those after `after`."""
+    rows = [row for state in STATES for row in connection.execute(_oldest(state, before, after, limit))]
     return sorted(Place(row.verified_at, Digest(row.digest), row.size) for row in rows)[:limit]
 
 
-def _oldest(state: str, until: int, after: Place, limit: int) -> Select[tuple[int, str, int]]:
+def _oldest(state: str, before: int, after: Place, limit: int) -> Select[tuple[int, str, int]]:
     later = (blob.c.verified_at > after.verified_at) | (blob.c.digest > after.digest)
     return (
         select(blob.c.verified_at, blob.c.digest, blob.c.size)
-        .where(blob.c.state == state, blob.c.verified_at.between(after.verified_at, until), later)
+        .where(blob.c.state == state, blob.c.verified_at >= after.verified_at, blob.c.verified_at < before, later)
         .order_by(blob.c.verified_at, blob.c.digest)
         .limit(limit)
     )
 
 
-def in_repository(connection: Connection, repository_id: int, until: int, after: str, limit: int) -> list[Digest]:
+def in_repository(connection: Connection, repository_id: int, before: int, after: str, limit: int) -> list[Digest]:
     """Blobs that a repository holds, by digest; also those that are hidden from it, since they can come back."""
     found = (
         select(blob.c.digest)
         .join(link, link.c.digest == blob.c.digest)
-        .where(link.c.repository_id == repository_id, link.c.digest > after, blob.c.verified_at <= until)
+        .where(link.c.repository_id == repository_id, link.c.digest > after, blob.c.verified_at < before)
         .order_by(link.c.digest)
         .limit(limit)
     )
     return [Digest(digest) for digest in connection.scalars(found)]
 
 
-def extent(connection: Connection, until: int, repository_id: int | None) -> Extent:
-    """Of all blobs last looked at up to a time, or of those that a repository holds."""
-    found = select(func.count(), func.coalesce(func.sum(blob.c.size), 0)).where(blob.c.verified_at <= until)
+def extent(connection: Connection, before: int, repository_id: int | None) -> Extent:
+    """Of all blobs last looked at before a time, or of those that a repository holds."""
+    found = select(func.count(), func.coalesce(func.sum(blob.c.size), 0)).where(blob.c.verified_at < before)
     if repository_id is not None:
         found = found.join(link, link.c.digest == blob.c.digest).where(link.c.repository_id == repository_id)
     return Extent(*connection.execute(found).one())

@@ -6,11 +6,12 @@ Tags are really deleted: an entry remembers what they pointed to.
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, or_, select, update
 
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata.columns import now
-from registry.metadata.models import repository, trash
+from registry.metadata.database import batches
+from registry.metadata.models import manifest, repository, trash
 
 Kind: TypeAlias = Literal["repository", "manifest", "tag"]
 
@@ -51,26 +52,29 @@ def find(connection: Connection, entry_id: int) -> Entry | None:
     return next(iter(_entries(connection, _ENTRIES.where(trash.c.id == entry_id))), None)
 
 
-def taken_along(connection: Connection, act: int) -> list[Entry]:
+def taken_along(connection: Connection, act: int, limit: int | None = None) -> list[Entry]:
     """What went with the thing of this entry, in the order in which it went."""
-    return _entries(connection, _ENTRIES.where(trash.c.act == act).order_by(trash.c.id))
+    return _entries(connection, _ENTRIES.where(trash.c.act == act).order_by(trash.c.id).limit(limit))
 
 
 def newest_first(
     connection: Connection, names: Iterable[tuple[str, str]], before: int | None, limit: int
 ) -> list[Entry]:
-    """Entries that were deleted for themselves, in repositories whose name lies in one of these ranges."""
-    found = _ENTRIES.where(trash.c.act.is_(None), _in_ranges(names)).order_by(trash.c.id.desc()).limit(limit)
+    """Entries that were deleted for themselves, in repositories whose name lies in one of these ranges.
+
+    What was taken along counts too once the entry that took it is gone: it stayed behind, or that came back.
+    """
+    act = trash.alias("act")
+    is_alone = trash.c.act.is_(None) | ~exists().where(act.c.id == trash.c.act)
+    wanted = _ENTRIES.where(is_alone).order_by(trash.c.id.desc()).limit(limit)
     if before is not None:
-        found = found.where(trash.c.id < before)
-    return _entries(connection, found)
+        wanted = wanted.where(trash.c.id < before)
+    found = [entry for some in batches(names) for entry in _entries(connection, wanted.where(_in_ranges(some)))]
+    return sorted(found, key=lambda entry: entry.id, reverse=True)[:limit]
 
 
 def _in_ranges(names: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = repository.c.name != repository.c.name
-    for start, end in names:
-        found |= (repository.c.name >= start) & (repository.c.name < end)
-    return found
+    return or_(*((repository.c.name >= start) & (repository.c.name < end) for start, end in names))
 
 
 def due(connection: Connection, before: int, after: tuple[int, int], limit: int) -> list[Entry]:
@@ -94,18 +98,33 @@ def forget_manifest(connection: Connection, repository_id: int, digest: Digest) 
     )
 
 
-_ENTRIES = select(
-    trash.c.id,
-    trash.c.kind,
-    trash.c.repository_id,
-    repository.c.name,
-    repository.c.deleted_at.is_(None),
-    trash.c.digest,
-    trash.c.tag,
-    trash.c.deleted_at,
-    trash.c.deleted_by,
-    trash.c.act,
-).join(repository, repository.c.id == trash.c.repository_id)
+def move(connection: Connection, source: int, target: int) -> None:
+    """To the repository that has got what the entries name; those of manifests that live there are done with."""
+    connection.execute(
+        update(trash).where(trash.c.repository_id == source, trash.c.kind != "repository").values(repository_id=target)
+    )
+    is_live = exists().where(
+        manifest.c.repository_id == target, manifest.c.digest == trash.c.digest, manifest.c.deleted_at.is_(None)
+    )
+    connection.execute(delete(trash).where(trash.c.repository_id == target, trash.c.kind == "manifest", is_live))
+
+
+_ENTRIES = (
+    select(
+        trash.c.id,
+        trash.c.kind,
+        trash.c.repository_id,
+        repository.c.name,
+        repository.c.deleted_at.is_(None),
+        trash.c.digest,
+        trash.c.tag,
+        trash.c.deleted_at,
+        trash.c.deleted_by,
+        trash.c.act,
+    )
+    .join(repository, repository.c.id == trash.c.repository_id)
+    .where(repository.c.purged_at.is_(None))
+)
 
 
 def _entries(connection: Connection, found: Select[Any]) -> list[Entry]:

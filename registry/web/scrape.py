@@ -19,8 +19,8 @@ def scrape(registry: Registry) -> Handler:
     """The metrics of all workers, whichever of them answers."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        quarantined = await _quarantined(registry)
-        body = await asyncio.to_thread(lambda: metrics.render(_state(registry, quarantined)))
+        quarantined, garbage = await _quarantined(registry), await _garbage(registry)
+        body = await asyncio.to_thread(lambda: metrics.render(_state(registry, quarantined, garbage)))
         headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4, "Cache-Control": "no-store"}
         return web.Response(body=body, headers=headers)
 
@@ -33,11 +33,18 @@ async def _quarantined(registry: Registry) -> int | None:
     return None
 
 
-def _state(registry: Registry, quarantined: int | None) -> metrics.State:
+async def _garbage(registry: Registry) -> tuple[int, float] | None:
+    with suppress(RegistryError):
+        waiting = await registry.gc.waiting()
+        return waiting.entries + waiting.links + waiting.keys, waiting.late / 1000
+    return None
+
+
+def _state(registry: Registry, quarantined: int | None, garbage: tuple[int, float] | None) -> metrics.State:
     settings = registry.settings
     volumes = {"blobs": settings.storage.filesystem.rootdirectory, "database": settings.database.path.parent}
     free = {}
     for volume, path in volumes.items():
         with suppress(OSError):  # /readyz tells of a volume that is gone
             free[volume] = shutil.disk_usage(path).free
-    return metrics.State(registry.instance.version, registry.readiness.store_failed, free, quarantined)
+    return metrics.State(registry.instance.version, registry.readiness.store_failed, free, quarantined, garbage)

@@ -17,6 +17,7 @@ KNOWN = ("plain", "robot", "job", "lead", "admin")
 ADMINISTRATORS = ("admin",)
 # Lead has made the robot, and administers the pattern; all others get 403, and strangers 401
 LEADS = ("lead", "admin")
+PULLERS = ("robot", "lead", "admin")
 ALLOWED = {
     "list_users": ADMINISTRATORS,
     "add_user": ADMINISTRATORS,
@@ -45,6 +46,9 @@ ALLOWED = {
     "add_rule": ADMINISTRATORS,
     "get_rule": ADMINISTRATORS,
     "delete_rule": ADMINISTRATORS,
+    "list_repositories": KNOWN,
+    "get_repository": PULLERS,
+    "list_tags": PULLERS,
     "list_events": ADMINISTRATORS,
     "explain_access": ADMINISTRATORS,
     "list_quarantine": ADMINISTRATORS,
@@ -55,7 +59,14 @@ ALLOWED = {
 }
 QUERIES = {"explain_access": "?as=admin&on=team/app"}
 CASES = [(operation.name, who) for operation in OPERATIONS for who in CALLERS]
-NOWHERE = {"name": "nobody", "user": "nobody", "secret_id": "none", "grant_id": "999999", "digest": f"sha256:{'0' * 64}"}
+NOWHERE = {
+    "name": "nobody",
+    "user": "nobody",
+    "secret_id": "none",
+    "grant_id": "999999",
+    "digest": f"sha256:{'0' * 64}",
+    "repository": "nowhere",
+}
 
 
 async def test_the_tables_are_complete() -> None:

@@ -27,6 +27,7 @@ from tests.support.access import ADMIN, OPERATING, PASSWORD, add_robot, add_user
 from tests.support.ci import github_rule
 from tests.support.issuer import Issuer, github_claims, running_issuer
 from tests.support.registry import DAY, Clock, execute, push
+from tests.support.routes import stock
 
 HOST = "https://registry.test"
 HASH = "$2b$10$" + "a" * 53  # of no password that anybody knows
@@ -132,7 +133,15 @@ class World:
         rule = parse_rule(name, "gitlab", "audience", {"project_id": [str(n)]}, created_by="user:admin")
         await access.rules.add(rule, OPERATING)
         digest = await push(self.registry, name.encode())
-        return {"name": name, "user": name, "secret_id": made.id, "grant_id": str(grant.id), "digest": digest}
+        await stock(self.registry, f"team/stock-{name}")
+        return {
+            "name": name,
+            "user": name,
+            "secret_id": made.id,
+            "grant_id": str(grant.id),
+            "digest": digest,
+            "repository": f"team%2Fstock-{name}",
+        }
 
     async def changes(self) -> int:
         """How many there were, refusals and logins not counted."""

@@ -210,7 +210,7 @@ def test_workers_that_come_and_go_leave_no_files(server: LiveServer, tmp_path: P
     for generation in range(2, 5):
         os.kill(server.pid, signal.SIGHUP)
         eventually(partial(has_started, server, 3 * generation))
-        eventually(lambda: len(server.workers) == 2)
+        eventually(lambda: (len(server.workers), len(server.keepers)) == (2, 1))
     assert len({path.name for path in folder.iterdir()} - before) <= 3 * 4  # three more worked while these drained
 
 

@@ -1,0 +1,81 @@
+"""The garbage collection: how it is, run it, what it would do, and why something stays."""
+
+from msgspec import Struct
+
+from registry.admin.answers import Time
+from registry.admin.operation import Call
+from registry.content.gc import Collected, Waiting
+from registry.domain.times import rfc3339
+
+
+class Candidates(Struct, frozen=True, kw_only=True):
+    """`entries` of the trash that expire, `links` to look at, `keys` whose `bytes` go."""
+
+    entries: int
+    links: int
+    keys: int
+    bytes: int
+
+
+class GcState(Struct, frozen=True, kw_only=True):
+    """`late`: seconds since the first candidate could have gone."""
+
+    done_at: Time | None
+    running: bool
+    wanted: bool
+    candidates: Candidates
+    late: float
+
+
+class GcPlan(Struct, frozen=True, kw_only=True):
+    """`doomed_bytes` would be doomed, and go later; `freed_bytes` would go now."""
+
+    expired: int
+    rows: int
+    links: int
+    blobs: int
+    doomed_bytes: int
+    files: int
+    freed_bytes: int
+
+
+class GcReasons(Struct, frozen=True, kw_only=True):
+    digest: str
+    reasons: list[str]
+
+
+async def get_gc(call: Call) -> GcState:
+    """When it ran, and what it has before it."""
+    task, waiting = await call.registry.tasks.state("gc"), await call.registry.gc.waiting()
+    return GcState(
+        done_at=None if task.done_at is None else rfc3339(task.done_at),
+        running=task.running,
+        wanted=task.wanted,
+        candidates=_candidates(waiting),
+        late=waiting.late / 1000,
+    )
+
+
+async def run_gc(call: Call) -> GcState:
+    """Have it run as soon as may be, in the background."""
+    await call.registry.tasks.want("gc")
+    return await get_gc(call)
+
+
+async def plan_gc(call: Call) -> GcPlan:
+    """What a run would do now; nothing is changed. It takes as long as a run, and a copy of the database."""
+    return _plan(await call.registry.gc.plan())
+
+
+async def explain_gc(call: Call, digest: str) -> GcReasons:
+    """What keeps a digest, or its unique beginning, from the garbage collection."""
+    found = await call.registry.digests.resolve(digest, None)
+    return GcReasons(digest=found, reasons=await call.registry.gc.explain(found))
+
+
+def _candidates(waiting: Waiting) -> Candidates:
+    return Candidates(entries=waiting.entries, links=waiting.links, keys=waiting.keys, bytes=waiting.bytes)
+
+
+def _plan(collected: Collected) -> GcPlan:
+    return GcPlan(**{name: getattr(collected, name) for name in GcPlan.__struct_fields__})
