@@ -21,13 +21,14 @@ class Asker:
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, method: str, target: str) -> Answer:
-        """Raise UnexpectedAnswerError for anything but a success."""
+    def ask(self, method: str, target: str, body: bytes | None = None) -> Answer:
+        """`body` is JSON. Raise UnexpectedAnswerError for anything but a success."""
+        headers = {} if body is None else {"Content-Type": "application/json"}
         began = time.perf_counter()
-        self._http.request(method, target)
+        self._http.request(method, target, body, headers)
         response = self._http.getresponse()
-        body = response.read()
-        seconds = time.perf_counter() - began
+        received = response.read()
+        answer = Answer(time.perf_counter() - began, received)
         if response.status >= 300:
-            raise UnexpectedAnswerError(f"{method} {target}: {response.status} {body[:300]!r}")
-        return Answer(seconds, body)
+            raise UnexpectedAnswerError(f"{method} {target}: {response.status} {answer.body[:300]!r}")
+        return answer

@@ -24,7 +24,7 @@ SETTINGS = {"REGISTRY_GC_TRASH": "1ms", "REGISTRY_GC_INTERVAL": "365d"}
 
 
 class Collection(NamedTuple):
-    """A `gc run`: seconds, the most memory, what it says that it did, and the seconds of each push beside it."""
+    """A `gc run`: seconds, bytes of memory, what it says that it did, and the seconds of each push beside it."""
 
     seconds: float
     peak: int
@@ -84,13 +84,7 @@ def _collect(server: LiveServer, pushes: SteadyPushes, garbage: int) -> Collecti
     seconds = time.monotonic() - began
     if run.returncode:
         raise UnexpectedAnswerError(f"gc run ended with {run.returncode}: {log.read_text()[-LOG_TAIL:]}")
-    freed = done(output.read_text())
+    freed = json.loads(output.read_bytes())
     if freed["blobs"] != garbage:
         raise UnexpectedAnswerError(f"gc run took {freed['blobs']} blobs, not {garbage}")
     return Collection(seconds, peak, freed, taken)
-
-
-def done(output: str) -> dict[str, Any]:
-    """What `gc run --json` did in the end: the last line, behind those of its progress."""
-    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
-    return found

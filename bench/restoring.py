@@ -22,7 +22,7 @@ def trash(folder: Path, tags: int, times: int) -> list[Figure]:
         for number in range(1, times + 1):
             deleting.append(asker.ask("DELETE", f"/api/v1/repositories/{quote(name, safe='')}").seconds)
             (entry,) = json.loads(asker.ask("GET", "/api/v1/trash").body)["items"]
-            restoring.append(asker.ask("POST", f"/api/v1/trash/{entry['id']}/restore").seconds)
+            restoring.append(asker.ask("POST", f"/api/v1/trash/{entry['id']}/restore", b"{}").seconds)
             say(f"trash: {number}/{times}")
         asker.ask("GET", f"/v2/{name}/manifests/{tag_name(tags - 1)}")
     about = f"a repository of {tags:,} tags"

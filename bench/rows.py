@@ -4,14 +4,15 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from sqlalchemy import Table, insert
 from sqlalchemy.dialects import sqlite
 
 from bench.shape import Shape, bytes_of, images_name, key_of, single_name, tag_name, tagged_name
+from registry import metrics
 from registry.domain.access import ANYBODY
-from registry.metadata.models import blob, link, manifest, ref, repository, tag
+from registry.metadata.models import blob, link, manifest, ref, repository, tag, task
 from storage.digest import Digest
 from tests.support.images import OCI, Json, encode
 
@@ -35,6 +36,7 @@ COLUMNS: Mapping[Table, Sequence[str]] = {
     ),
     ref: ("repository_id", "parent", "position", "kind", "digest", "media_type", "size", "link_digest"),
     tag: ("repository_id", "name", "digest", "version", "moved_at", "moved_by"),
+    task: ("name", "done_at"),
 }
 
 Progress = Callable[[str, int], None]
@@ -144,6 +146,9 @@ def fill(made: Made, shape: Shape) -> None:
     garbage(made, shape.garbage, made.repositories)
     if shape.repositories or shape.tags:
         _many_names(made, shape)
+    # Who serves it does not begin with all of its periodic work
+    for name in get_args(metrics.Task):
+        made.rows.put(task, name, made.now)
 
 
 def images(made: Made, blobs: int) -> None:

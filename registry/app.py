@@ -9,6 +9,7 @@ from registry.api.tokens import token_by_get, token_by_post
 from registry.assembly import Registry
 from registry.config import auth_mode
 from registry.domain.errors import EndpointUnknown, RegistryError, Unsupported
+from registry.pages.dispatcher import add_pages
 from registry.web import health
 from registry.web.browsers import BrowserGuard
 from registry.web.challenges import TOKEN_PATH
@@ -34,7 +35,7 @@ def make_runner(registry: Registry, *, deadlines: Deadlines = DEADLINES) -> Runn
 
 
 def make_app(registry: Registry) -> web.Application:
-    """Tokens, administration, health, metrics, and JSON for whatever is not there."""
+    """Tokens, administration, pages, health, metrics, and JSON for whatever is not there."""
     app = web.Application(middlewares=[_errors])
     app.on_response_prepare.append(_stamp)
     app.router.add_get("/livez", health.live)
@@ -44,6 +45,7 @@ def make_app(registry: Registry) -> web.Application:
     app.router.add_get(TOKEN_PATH, token_by_get(registry))
     app.router.add_post(TOKEN_PATH, token_by_post(registry))
     add_admin(app, registry, _guard(registry))
+    add_pages(app, registry, _guard(registry))
     return app
 
 

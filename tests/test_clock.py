@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.clock import LARGEST_JUMP, JumpWatch
+from registry.clock import LARGEST_DRIFT, LARGEST_JUMP, ClockState, JumpWatch
 from tests.support.registry import DAY, Clock
 
 PATIENCE = 3_600_000
@@ -53,3 +53,32 @@ def test_a_second_jump_begins_the_wait_anew() -> None:
     assert not clocks.watch.trusted()
     clocks.run(PATIENCE - 1)
     assert not clocks.watch.trusted()
+
+
+def test_corrections_over_months_do_not_add_up_to_a_jump() -> None:
+    clocks = Clocks()
+    for _ in range(1000):
+        clocks.run(DAY)
+        clocks.wall.advance(LARGEST_DRIFT // 2)
+        assert clocks.watch.trusted()
+
+
+@pytest.mark.parametrize("jump", [DAY, -DAY])
+def test_what_another_process_noted_is_compared(jump: int) -> None:
+    clocks, noted = Clocks(), Clocks().watch.state
+    clocks.wall.advance(jump)
+    later = JumpWatch(PATIENCE, clocks.wall, clocks.boot)
+    assert later.trusted(), "it began after the jump"
+    later.go_on_from(noted)
+    assert not later.trusted()
+
+
+def test_what_another_process_distrusts_is_not_trusted_here() -> None:
+    clocks = Clocks()
+    noted = ClockState(clocks.watch.state.difference, clocks.boot.now + PATIENCE)
+    clocks.watch.go_on_from(noted)
+    assert not clocks.watch.trusted()
+    clocks.watch.go_on_from(noted._replace(trusted_from=0))
+    assert not clocks.watch.trusted(), "what this one has seen is not forgotten"
+    clocks.run(PATIENCE)
+    assert clocks.watch.trusted()

@@ -18,7 +18,7 @@ from registry.domain.errors import Denied, RegistryError, Unauthorized
 from registry.domain.names import RepositoryName
 from registry.domain.problems import Problem
 from registry.web.browsers import BrowserGuard
-from registry.web.callers import caller_of
+from registry.web.callers import identified
 from registry.web.challenges import challenged
 from registry.web.requests import ROUTE, peer_of, request_id
 
@@ -54,12 +54,11 @@ class Dispatcher:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         operation, path = find(request.method, request.rel_url.raw_path)
         self._guard.check(request)  # reads too: a page of a stranger must not learn who there is
-        peer, access = peer_of(request), self._registry.access
-        access.limits.check_address(peer.address)
+        peer = peer_of(request)
         try:
-            identity = await access.authenticator.identify(request.headers.get("Authorization"), peer)
-            caller = caller_of(self._registry, request, _within_api(identity))
-            by_token = identity.token is not None
+            caller = await identified(self._registry, request)
+            by_token = caller.identity.token is not None
+            caller = replace(caller, identity=_within_api(caller.identity))
             return await self._run(Call(request, self._registry, operation, path, peer, caller, by_token))
         except Unauthorized as error:
             raise challenged(self._registry, error, peer, SCOPE) from error

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from registry.admin import audit, gc, grants, groups, me, quarantine, repositories, robots, rules, users
+from registry.admin import audit, gc, grants, groups, me, quarantine, repositories, robots, rules, tags, trash, users
 from registry.admin.needs import (
     ADMINISTRATOR,
     CREATOR,
@@ -11,10 +11,12 @@ from registry.admin.needs import (
     NOTHING,
     ON_GIVEN_PATTERN,
     ON_PATTERN_OF_GRANT,
+    ON_TAGS_IN_BODY,
     READER,
     SOME_ADMINISTRATOR,
     USER,
     on_repository,
+    on_repository_of_entry,
 )
 from registry.admin.openapi import document
 from registry.admin.operation import Call, Operation
@@ -61,6 +63,15 @@ OPERATIONS = (
     Operation("GET", "repositories", repositories.list_repositories, READER),
     Operation("GET", "repositories/{repository}", repositories.get_repository, on_repository(Action.PULL)),
     Operation("GET", "repositories/{repository}/tags", repositories.list_tags, on_repository(Action.PULL)),
+    Operation("DELETE", "repositories/{repository}", repositories.delete_repository, on_repository(Action.DELETE)),
+    Operation("POST", "repositories/{repository}/rename", repositories.rename_repository, on_repository(Action.DELETE)),
+    Operation("GET", "repositories/{repository}/tags/{tag}", tags.get_tag, on_repository(Action.PULL)),
+    Operation("GET", "repositories/{repository}/tags/{tag}/history", tags.get_tag_history, on_repository(Action.PULL)),
+    Operation("POST", "rollbacks", tags.roll_back, ON_TAGS_IN_BODY),
+    Operation("GET", "trash", trash.list_trash, KNOWN),
+    Operation("GET", "trash/{entry_id}", trash.get_trash_entry, on_repository_of_entry(Action.DELETE)),
+    Operation("POST", "trash/{entry_id}/restore", trash.restore_trash_entry, on_repository_of_entry(Action.DELETE)),
+    Operation("DELETE", "trash/{entry_id}", trash.purge_trash_entry, on_repository_of_entry(Action.ADMIN)),
     Operation("GET", "audit", audit.list_events, ADMINISTRATOR),
     Operation("GET", "access/explain", audit.explain_access, ADMINISTRATOR),
     Operation("GET", "quarantine", quarantine.list_quarantine, ADMINISTRATOR),

@@ -5,7 +5,6 @@ from msgspec import Struct
 from registry.admin.answers import Listed, PageQuery, Time, listed
 from registry.admin.operation import Call
 from registry.content.quarantine import Quarantined
-from registry.domain.names import parse_digest
 from registry.domain.times import rfc3339
 
 
@@ -30,7 +29,7 @@ async def list_quarantine(call: Call, query: PageQuery) -> Listed[QuarantinedBlo
 
 async def verify_digest(call: Call, digest: str) -> VerificationRequest:
     """Have a blob's stored bytes hashed next, in the background."""
-    found = parse_digest(digest)
+    found = await call.registry.digests.resolve(digest, None)
     await call.registry.scrub.put_first(found, call.caller)
     return VerificationRequest(digest=str(found))
 

@@ -17,7 +17,7 @@ from registry.cli.options import AsJson, ConfigFile, Flags
 from registry.cli.progress import Progress
 from registry.content import quarantine
 from registry.content.scrub import Checked, Wanted
-from registry.domain.names import RepositoryName, parse_digest
+from registry.domain.names import RepositoryName
 from registry.domain.problems import Invalid
 
 # The command itself says what is logged there
@@ -33,7 +33,7 @@ def _size(kind: type, tokens: Sequence[Token]) -> Size:
 
 
 Digests: TypeAlias = Annotated[
-    tuple[str, ...], Parameter(negative="", help="Digests of blobs; without any, all blobs.")
+    tuple[str, ...], Parameter(negative="", help="Digests of blobs, or their first digits; without any, all blobs.")
 ]
 Where: TypeAlias = Annotated[str | None, Parameter(name="--repository", help="Only what this repository holds.")]
 Older: TypeAlias = Annotated[
@@ -113,7 +113,7 @@ async def _wanted(registry: Registry, digests: Sequence[str], repository: str | 
     if digests and (repository is not None or older is not None):
         raise Invalid("give digests, or --repository and --older, not both")
     return Wanted(
-        [parse_digest(text) for text in digests],
+        [await registry.digests.resolve(text, None) for text in digests],
         None if repository is None else RepositoryName.parse(repository),
         older or 0,
     )

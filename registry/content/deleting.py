@@ -10,6 +10,7 @@ from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata import blobs, events, manifests, repositories, tags, trash, uploads
 from registry.metadata.database import on_full_disk
 from registry.metadata.events import Scene
+from storage.crashpoints import crash_point
 
 PARENTS_NAMED = 5
 
@@ -73,6 +74,7 @@ def delete_repository(connection: Connection, name: RepositoryName, caller: Call
     if decide is not None:
         check_tags(connection, scene, decide)
     repositories.hide(connection, scene.repository_id)
+    crash_point("repository.hidden")
     uploads.end_of_repository(connection, scene.repository_id)
     events.append(connection, scene, "repository.delete")
     return trash.put(connection, scene.repository_id, "repository", caller.identity.name)
@@ -89,6 +91,7 @@ def check_tags(connection: Connection, scene: Scene, decide: Decide) -> None:
 def _hide(connection: Connection, scene: Scene, digest: Digest, lease: int, act: int | None = None) -> int:
     blobs.renew_links_of(connection, scene.repository_id, digest, lease)
     manifests.hide(connection, scene.repository_id, digest)
+    crash_point("manifest.hidden")
     events.append(connection, scene, "manifest.delete", old=digest)
     by = scene.caller.identity.name
     return trash.put(connection, scene.repository_id, "manifest", by, digest=digest, act=act)

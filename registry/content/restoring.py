@@ -10,6 +10,7 @@ from registry.domain.problems import Conflict, Missing
 from registry.metadata import events, manifests, merging, repositories, tags, trash
 from registry.metadata.events import Scene
 from registry.metadata.trash import Entry
+from storage.crashpoints import crash_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def revive(connection: Connection, scene: Scene, digest: Digest) -> int:
             continue
         revived.add(current)
         manifests.reveal(connection, scene.repository_id, current)
+        crash_point("manifest.revived")
         trash.forget_manifest(connection, scene.repository_id, current)
         events.append(connection, scene, "manifest.restore", new=current)
         waiting += manifests.hidden_children(connection, scene.repository_id, current)
@@ -93,6 +95,7 @@ def _merge(connection: Connection, entry: Entry, newer: Scene) -> Restored:
     """Into the repository that has taken the name meanwhile; its tags stay what they are."""
     conflicts = merging.conflicts(connection, entry.repository_id, newer.repository_id)
     counts = merging.merge(connection, entry.repository_id, newer)
+    crash_point("repository.merged")
     repositories.give_up(connection, entry.repository_id)
     return Restored(newer.repository, *counts, [Kept(*conflict) for conflict in conflicts])
 

@@ -5,23 +5,25 @@ So it would rather look through a whole repository than follow an index that nam
 
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement
+from sqlalchemy import ColumnElement
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NULLTYPE
 
 
-class rarely(FunctionElement[bool]):  # noqa: N801 - reads as a function
+class rarely(FunctionElement[Any]):  # noqa: N801 - reads as a function
     """The condition, which few rows fulfil."""
 
-    type = Boolean()
+    # with one, SQLAlchemy would compare it with 1, which hides the condition from the planner
+    type = NULLTYPE
     inherit_cache = True
 
 
-class mostly(FunctionElement[bool]):  # noqa: N801
+class mostly(FunctionElement[Any]):  # noqa: N801
     """The condition, which may tell little."""
 
-    type = Boolean()
+    type = NULLTYPE
     inherit_cache = True
 
 
@@ -42,5 +44,5 @@ def _mostly(element: mostly, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(rarely)
 @compiles(mostly)
-def _as_it_is(element: FunctionElement[bool], compiler: SQLCompiler, **options: Any) -> str:
+def _as_it_is(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)

@@ -28,5 +28,16 @@ class BrowserGuard:
         origin = headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc not in (host, self._host):
             raise Denied("requests with a foreign Origin are refused")
+        self._check_host(host)
+
+    def check_page(self, request: BaseRequest) -> None:
+        """The same for pages, to which anybody may set a link: what comes of it is shown to nobody but the reader."""
+        headers = request.headers
+        if headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document":
+            self._check_host(headers.get("Host", ""))
+        else:
+            self.check(request)
+
+    def _check_host(self, host: str) -> None:
         if self._loopback_only and host != self._host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
             raise Denied("in open mode this needs a loopback Host, or the one in http.host")

@@ -18,6 +18,11 @@ def challenged(registry: Registry, error: Unauthorized, peer: Peer, scopes: str)
         text = f'Bearer realm="{host}{TOKEN_PATH}",service="{registry.service}"'
         error.headers = {"WWW-Authenticate": f'{text},scope="{scopes}"' if scopes else text}
         return error
+    return challenged_person(registry, error, peer)
+
+
+def challenged_person(registry: Registry, error: Unauthorized, peer: Peer) -> RegistryError:
+    """The refusal with a password as the way in, which browsers know; another one where nobody may send any."""
     try:
         registry.access.logins.check_way(peer)
     except Denied as refusal:

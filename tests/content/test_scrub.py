@@ -26,12 +26,13 @@ from registry.domain.problems import Missing
 from registry.metadata import blobs
 from storage.backend import BlobReader
 from storage.errors import BlobDamaged, StorageFailed
-from tests.support.images import Image, image, index
+from tests.support.images import image, index
 from tests.support.registry import CALLER, DAY, NAME, Clock, body, execute, opened, pull, push, start
-from tests.support.rot import flip, stored_file
+from tests.support.rot import flip, push_image, stored_file
 
 ME = Caller(OPERATOR, "")
 OTHER = RepositoryName("other/app")
+OTHERS = "SELECT digest, key, state FROM blob WHERE size = 10"
 SIZES = (1, 1000, 64 * 1024, 64 * 1024 + 1, PIECE, PIECE + 1, 3 * PIECE)
 
 
@@ -82,15 +83,6 @@ async def events(registry: Registry) -> list[tuple[str, str, str, str]]:
     return [(who, action, details["digest"], details.get("found", "")) for who, action, details in told]
 
 
-async def push_image(registry: Registry, content: Image, *tags: str, name: RepositoryName = NAME) -> Digest:
-    for part in content.blobs:
-        await push(registry, part.data, name)
-    named = [Tag(tag) for tag in tags]
-    reference = named[0] if named else Digest(content.digest)
-    put = Push(name, reference, content.manifest, content.media_type, named, Conditions())
-    return (await registry.manifests.put(put, CALLER)).digest
-
-
 # --- what is found -----------------------------------------------------------------------------------------------
 
 
@@ -99,7 +91,7 @@ async def push_image(registry: Registry, content: Image, *tags: str, name: Repos
 async def test_one_flipped_bit_is_found_hidden_told_and_healed(registry: Registry, size: int, part: float) -> None:
     data, others = os.urandom(size), [await push(registry, os.urandom(10)) for _ in range(3)]
     digest = await push(registry, data)
-    path, before = await stored_file(registry, digest), await execute(registry, "SELECT * FROM blob WHERE size = 10")
+    path, before = await stored_file(registry, digest), await execute(registry, OTHERS)
     flip(path, int((size - 1) * part), bit=7)
 
     assert await wrong(registry) == {digest: "corrupt"}
@@ -110,7 +102,7 @@ async def test_one_flipped_bit_is_found_hidden_told_and_healed(registry: Registr
     await push(registry, data)
     assert await pull(registry, digest) == data
     assert await stored_file(registry, digest) != path
-    assert await execute(registry, "SELECT * FROM blob WHERE size = 10") == before
+    assert await execute(registry, OTHERS) == before
     assert await wrong(registry) == {}
 
 
@@ -326,8 +318,9 @@ async def test_a_blob_that_goes_while_it_is_looked_for_is_no_finding(
 async def test_bytes_replaced_before_they_are_recorded_keep_the_time_of_the_new_ones(
     registry: Registry, clock: Clock
 ) -> None:
-    digest = await push(registry, b"data")
-    before, _ = await times(registry), tick(registry)
+    await push(registry, b"data")
+    before = await times(registry)
+    tick(registry)
     async for step in registry.scrub.verify(Wanted(), ME):
         if isinstance(step, Checked):
             await execute(registry, "UPDATE blob SET key = key || 'x'")

@@ -1,9 +1,23 @@
-"""What disks do to stored bytes."""
+"""Stored bytes, and what disks do to them."""
 
 from pathlib import Path
 
 from registry.assembly import Registry
-from tests.support.registry import execute
+from registry.content.conditions import Conditions
+from registry.content.pushing import Push
+from registry.domain.names import Digest, RepositoryName, Tag
+from tests.support.images import Image
+from tests.support.registry import CALLER, NAME, execute, push
+
+
+async def push_image(registry: Registry, content: Image, *tags: str, name: RepositoryName = NAME) -> Digest:
+    """All of it, under these tags; without any, by its digest."""
+    for part in content.blobs:
+        await push(registry, part.data, name)
+    named = [Tag(tag) for tag in tags]
+    reference = named[0] if named else Digest(content.digest)
+    put = Push(name, reference, content.manifest, content.media_type, named, Conditions())
+    return (await registry.manifests.put(put, CALLER)).digest
 
 
 async def stored_file(registry: Registry, digest: str) -> Path:
