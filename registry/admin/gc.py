@@ -69,7 +69,7 @@ async def plan_gc(call: Call) -> GcPlan:
 
 async def explain_gc(call: Call, digest: str) -> GcReasons:
     """What keeps a digest, or its unique beginning, from the garbage collection."""
-    found = await call.registry.digests.resolve(digest, None)
+    found = await call.registry.digests.anything(digest)
     return GcReasons(digest=found, reasons=await call.registry.gc.explain(found))
 
 

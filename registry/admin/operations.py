@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from registry.admin import audit, gc, grants, groups, me, quarantine, repositories, robots, rules, tags, trash, users
+from registry.admin import audit, digests, gc, grants, groups, me, quarantine, repositories, robots, rules, tags, trash, users
 from registry.admin.needs import (
     ADMINISTRATOR,
     CREATOR,
@@ -75,6 +75,10 @@ OPERATIONS = (
     Operation("GET", "audit", audit.list_events, ADMINISTRATOR),
     Operation("GET", "access/explain", audit.explain_access, ADMINISTRATOR),
     Operation("GET", "quarantine", quarantine.list_quarantine, ADMINISTRATOR),
+    Operation("GET", "digests/{digest}", digests.get_digest, READER),
+    Operation("GET", "digests/{digest}/tags", digests.list_digest_tags, READER),
+    Operation("GET", "digests/{digest}/manifests", digests.list_digest_manifests, READER),
+    Operation("GET", "digests/{digest}/repositories", digests.list_digest_repositories, READER),
     Operation("POST", "digests/{digest}/verify", quarantine.verify_digest, ADMINISTRATOR, is_later=True),
     Operation("GET", "gc", gc.get_gc, ADMINISTRATOR),
     Operation("POST", "gc/runs", gc.run_gc, ADMINISTRATOR, is_later=True),

@@ -12,7 +12,6 @@ from registry.cli.opening import run_on
 from registry.cli.options import AsJson, ConfigFile, Flags
 from registry.cli.tables import print_table
 from registry.content.digests import PointingTag, Summary
-from registry.domain.names import RepositoryName
 from registry.values import rounded_size
 
 DigestText: TypeAlias = Annotated[str, Parameter(name="digest", help="A digest, or at least 8 hex digits of it.")]
@@ -46,7 +45,7 @@ def tags(
     async def tell(registry: Registry) -> None:
         digests = registry.digests
         found = await digests.resolve(digest, None, ever=ever)
-        pointing = [_told(one) for one in await every(lambda page: digests.tags(found, _anywhere, page, ever=ever))]
+        pointing = [_told(one) for one in await every(lambda page: digests.tags(found, None, page, ever=ever))]
         _print(["repository", "tag", "digest", "since", "until"], pointing, as_json=as_json)
 
     return run_on(config, flags, tell, as_json=as_json)
@@ -58,7 +57,7 @@ def manifests(digest: DigestText, /, *, config: ConfigFile = None, flags: Flags 
     async def tell(registry: Registry) -> None:
         digests = registry.digests
         found = await digests.resolve(digest, None)
-        holding = [asdict(one) for one in await every(lambda page: digests.manifests(found, _anywhere, page))]
+        holding = [asdict(one) for one in await every(lambda page: digests.manifests(found, None, page))]
         _print(["name", "digest", "frees"], holding, as_json=as_json)
 
     return run_on(config, flags, tell, as_json=as_json)
@@ -72,14 +71,10 @@ def repositories(
     async def tell(registry: Registry) -> None:
         digests = registry.digests
         found = await digests.resolve(digest, None)
-        holding = [asdict(one) for one in await every(lambda page: digests.repositories(found, _anywhere, page))]
+        holding = [asdict(one) for one in await every(lambda page: digests.repositories(found, None, page))]
         _print(["repository", "kinds", "frees"], holding, as_json=as_json)
 
     return run_on(config, flags, tell, as_json=as_json)
-
-
-def _anywhere(name: RepositoryName) -> bool:
-    return True
 
 
 def _lines(found: Summary) -> list[list[str]]:

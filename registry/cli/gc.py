@@ -64,7 +64,7 @@ def explain(digest: DigestText, /, *, config: ConfigFile = None, flags: Flags = 
     """Say what keeps a digest: tags, manifests, leases, the trash."""
 
     async def tell(registry: Registry) -> None:
-        found = await registry.digests.resolve(digest, None)
+        found = await registry.digests.anything(digest)
         reasons = await registry.gc.explain(found)
         say(
             "\n".join([found, *(f"  {reason}" for reason in reasons)]),

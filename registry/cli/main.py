@@ -248,6 +248,37 @@ audit.command(
 app.command(audit)
 
 
+digest = cyclopts.App(name="digest", help="Digests: what they are, and which tags, manifests and repositories hold them.")
+digest.command(
+    "registry.cli.digest:show",
+    help="""Say what a digest is, and what it is called.
+
+    Its first 8 hex digits or more are enough, here and below. Example: `digestry digest show sha256:4bf5122f`
+    """,
+)
+digest.command(
+    "registry.cli.digest:tags",
+    help="""Tags that point to a manifest, or to what holds a blob.
+
+    Example: `digestry digest tags 4bf5122f --ever` for those that did before, too
+    """,
+)
+digest.command(
+    "registry.cli.digest:manifests",
+    help="""Manifests that name a digest, and the bytes that would be free in the end without each of them.
+
+    Example: `digestry digest manifests sha256:4bf5122f`
+    """,
+)
+digest.command(
+    "registry.cli.digest:repositories",
+    help="""Repositories that hold a digest, and the bytes that would be free in the end without each of them.
+
+    Example: `digestry digest repositories sha256:4bf5122f`
+    """,
+)
+app.command(digest)
+
 gc = cyclopts.App(name="gc", help="The garbage collection: `serve` runs it each gc.interval, beside pushes and pulls.")
 gc.command(
     "registry.cli.gc:run",

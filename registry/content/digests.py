@@ -6,6 +6,7 @@ free without something is told as it is, whoever else holds it.
 
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -126,15 +127,23 @@ class Digests:
             raise Conflict(f"{text} may be {', '.join([*found[:NAMED], *more])}; give more digits")
         return found[0]
 
+    async def anything(self, text: str) -> Digest:
+        """`resolve` for who sees everything: a whole digest stands for itself, also when only its bytes are left."""
+        with suppress(ValueError):
+            return Digest.parse(text)
+        return await self.resolve(text, None)
+
     async def get(self, digest: Digest, may_pull: MayPull | None) -> Summary:
         """What it is; raise Missing."""
-        holders = await self._first(digest, may_pull or _anything, LOOKED_AT)
+        holders = await self._first(digest, may_pull, LOOKED_AT)
         summary = await self._database.read(_summary, digest, holders, everything=may_pull is None)
         if summary is None:
             raise Missing(f"there is nothing under {digest} that you may pull")
         return summary
 
-    async def tags(self, digest: Digest, may_pull: MayPull, page: PageRequest, *, ever: bool) -> Page[PointingTag]:
+    async def tags(
+        self, digest: Digest, may_pull: MayPull | None, page: PageRequest, *, ever: bool
+    ) -> Page[PointingTag]:
         """Tags that point to it, or to what holds the blob; with `ever` also those that did. A page may be short."""
         start, looked = _Place.parse(page.last), 0
         found: list[tuple[_Place, PointingTag]] = []
@@ -152,7 +161,7 @@ class Digests:
                     return Page([tag for _, tag in found], str(_Place(holder.repository_id, *last)))
         return _cut(page, found)
 
-    async def manifests(self, digest: Digest, may_pull: MayPull, page: PageRequest) -> Page[HoldingManifest]:
+    async def manifests(self, digest: Digest, may_pull: MayPull | None, page: PageRequest) -> Page[HoldingManifest]:
         """Manifests that name it."""
         start = _Place.parse(page.last)
         found: list[tuple[_Place, tuple[Holder, Parent]]] = []
@@ -169,7 +178,9 @@ class Digests:
         cut = _cut(page, found)
         return Page([await self._database.read(_holding, *entry) for entry in cut.entries], cut.next_last)
 
-    async def repositories(self, digest: Digest, may_pull: MayPull, page: PageRequest) -> Page[HoldingRepository]:
+    async def repositories(
+        self, digest: Digest, may_pull: MayPull | None, page: PageRequest
+    ) -> Page[HoldingRepository]:
         """Repositories that hold it. A page may be short."""
         found: list[HoldingRepository] = []
         last, looked = page.last_id() or 0, 0
@@ -188,16 +199,16 @@ class Digests:
             after = found
 
     async def _holders(
-        self, digest: Digest, may_pull: MayPull, after: int, *, ever: bool = False
+        self, digest: Digest, may_pull: MayPull | None, after: int, *, ever: bool = False
     ) -> AsyncIterator[Holder]:
         """Live repositories that the caller may pull from, by id."""
         while rows := await self._database.read(digests.holders, digest, after, ROWS, ever=ever):
             for holder in rows:
-                if may_pull(holder.name):
+                if may_pull is None or may_pull(holder.name):
                     yield holder
             after = rows[-1].repository_id
 
-    async def _first(self, digest: Digest, may_pull: MayPull, limit: int, *, ever: bool = False) -> list[Holder]:
+    async def _first(self, digest: Digest, may_pull: MayPull | None, limit: int, *, ever: bool = False) -> list[Holder]:
         found: list[Holder] = []
         async for holder in self._holders(digest, may_pull, 0, ever=ever):
             found.append(holder)
@@ -211,10 +222,6 @@ class Digests:
         while (some := await self._database.read(digests.freed_by_repository, repository_id, last, ROWS)).links:
             freed, links, last = freed + some.bytes, links + some.links, some.last
         return freed, links
-
-
-def _anything(name: RepositoryName) -> bool:
-    return True
 
 
 def _summary(connection: Connection, digest: Digest, holders: Sequence[Holder], *, everything: bool) -> Summary | None:

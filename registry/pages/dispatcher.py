@@ -56,8 +56,7 @@ class Pages:
         async def handle(request: web.Request) -> web.StreamResponse:
             request[ROUTE] = "page"
             try:
-                if request.method not in ("GET", "HEAD"):
-                    raise Unsupported("pages are only read", headers={"Allow": "GET, HEAD"})
+                _check_method(request)
                 return await answer(request)
             except (Problem, RegistryError) as error:
                 return await _refusal(request, error)
@@ -83,6 +82,11 @@ class Pages:
 
 async def style(request: web.Request) -> web.StreamResponse:
     return web.Response(body=_style(), headers=_STYLE)
+
+
+def _check_method(request: web.Request) -> None:
+    if request.method not in ("GET", "HEAD"):
+        raise Unsupported("pages are only read", headers={"Allow": "GET, HEAD"})
 
 
 async def _refusal(request: web.Request, error: Problem | RegistryError) -> web.Response:

@@ -75,13 +75,9 @@ async def test_an_upload_ends_with_its_repository(site: Site) -> None:
     assert await site.nothing_is_left()
 
 
-@pytest.mark.parametrize("ends", [True, False], ids=["put", "patch"])
-async def test_a_repository_that_is_deleted_while_bytes_come_does_not_get_them(site: Site, ends: bool) -> None:
+async def test_a_chunk_that_comes_while_the_repository_is_deleted_is_in_vain(site: Site) -> None:
     key, stalled = await start(site.registry), Stalled()
-    uploads = site.registry.uploads
-    coming = asyncio.create_task(
-        uploads.finish(key, WHOLE, stalled.body) if ends else uploads.append(key, stalled.body)
-    )
+    coming = asyncio.create_task(site.registry.uploads.append(key, stalled.body))
     await stalled.reached.wait()
     await site.delete()
     stalled.go_on.set()
@@ -90,6 +86,20 @@ async def test_a_repository_that_is_deleted_while_bytes_come_does_not_get_them(s
     assert await site.registry.uploads.expire() == 0, "somebody might write to it yet"
     site.clock.advance(LEASE + 1)
     assert await site.registry.uploads.expire() == 1
+    assert await site.nothing_is_left()
+
+
+async def test_a_blob_that_comes_while_the_repository_is_deleted_leaves_only_doomed_bytes(site: Site) -> None:
+    key, stalled = await start(site.registry), Stalled()
+    coming = asyncio.create_task(site.registry.uploads.finish(key, WHOLE, stalled.body))
+    await stalled.reached.wait()
+    await site.delete()
+    stalled.go_on.set()
+    with pytest.raises(BlobUploadUnknown):
+        await coming
+    root = site.folder / "blobs"
+    objects = [(str(path.relative_to(root)),) for path in root.glob("sha256/*/*")]
+    assert await execute(site.registry, "SELECT key FROM doomed") == objects
     assert await site.nothing_is_left()
 
 

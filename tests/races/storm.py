@@ -91,7 +91,7 @@ class Actor:
         name = self._dice.choice(REPOSITORIES)
         layers = [await self._bring(name) for _ in range(self._dice.randint(1, 3))]
         image = {"schemaVersion": 2, "mediaType": OCI.manifest, "config": layers[0], "layers": layers}
-        for _ in range(self._dice.randint(1, 4)):
+        for _ in range(self._dice.randint(1, 8)):
             child = await self._put(name, image, self._subject(name))
             if self._dice.random() < 0.1:
                 await self._put(name, {"schemaVersion": 2, "mediaType": OCI.index, "manifests": [child]}, None)
