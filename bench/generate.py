@@ -63,12 +63,12 @@ def generate(root: Path, shape: Shape, progress: Progress = _silent, now: int | 
     os.sync()
 
 
-def add_garbage(root: Path, numbers: range) -> None:
+def add_garbage(root: Path, numbers: range, now: int | None = None) -> None:
     """Blobs of these numbers that nothing needs, beside a registry that serves; none may have been there before."""
     _write_files(blobs_of(root), numbers)
     with _writing(database_of(root), fast=False) as rows:
         found = rows.connection.execute("SELECT count(*) FROM repository WHERE name LIKE 'images/%'")
-        garbage(Made(rows, _now(), _silent, blobs=numbers.start), len(numbers), found.fetchone()[0])
+        garbage(Made(rows, now or _now(), _silent, blobs=numbers.start), len(numbers), found.fetchone()[0])
     os.sync()
 
 

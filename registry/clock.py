@@ -64,7 +64,7 @@ class JumpWatch:
         if abs(jump) > LARGEST_JUMP:
             self.state = ClockState(difference, now + self.patience)
             hours = self.patience / 3_600_000
-            log.warning("the clock jumped by %d s: nothing expires for the next %.1f hours", jump // 1000, hours)
+            log.warning("the clock jumped by %d s: nothing expires for the next %.1f hours", round(jump / 1000), hours)
         elif abs(jump) > LARGEST_DRIFT:
             self.state = self.state._replace(difference=difference)
         return now >= self.state.trusted_from

@@ -81,7 +81,8 @@ def told(shape: type[Told], entry: object, **more: Any) -> Told:
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return str(value)  # msgspec takes no text of a narrower type
-    return rfc3339(value) if name.endswith("_at") and value is not None else value
+    is_time = name == "at" or name.endswith("_at")
+    return rfc3339(value) if is_time and value is not None else value
 
 
 def problem_response(request: web.Request, error: Problem | RegistryError) -> web.Response:

@@ -101,9 +101,9 @@ def _may_pull(call: Call) -> MayPull:
 
 def _tag(one: PointingTag) -> DigestTag:
     return DigestTag(
-        repository=one.repository,
-        tag=one.tag,
-        digest=one.digest,
+        repository=str(one.repository),
+        tag=str(one.tag),
+        digest=str(one.digest),
         since=rfc3339(one.since),
         until=None if one.until is None else rfc3339(one.until),
     )

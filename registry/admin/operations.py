@@ -3,7 +3,21 @@
 from typing import Any
 from urllib.parse import unquote
 
-from registry.admin import audit, digests, gc, grants, groups, me, quarantine, repositories, robots, rules, tags, trash, users
+from registry.admin import (
+    audit,
+    digests,
+    gc,
+    grants,
+    groups,
+    me,
+    quarantine,
+    repositories,
+    robots,
+    rules,
+    tags,
+    trash,
+    users,
+)
 from registry.admin.needs import (
     ADMINISTRATOR,
     CREATOR,

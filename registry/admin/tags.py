@@ -8,13 +8,11 @@ from msgspec.structs import replace
 from registry.admin.answers import Listed, PageQuery, Time, listed, told
 from registry.admin.inputs import Input, RepositoryText, TagText, moment
 from registry.admin.operation import Call
-from registry.content.history import Wish
+from registry.content.history import TAGS_AT_ONCE, Wish
 from registry.domain.access import Action
 from registry.domain.errors import TagInvalid
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.domain.problems import Missing
-
-TAGS_AT_ONCE = 100
 
 DigestText = Annotated[
     str,

@@ -13,11 +13,12 @@ from cyclopts import Parameter, Token
 from registry import values
 from registry.addresses import listens_on_loopback
 from registry.assembly import Registry
+from registry.clock import wall_clock
 from registry.config import Settings, auth_mode
 from registry.domain.access import OPERATOR, Caller
 from registry.domain.paging import Page, PageRequest
-from registry.domain.problems import Missing
-from registry.domain.times import rfc3339
+from registry.domain.problems import Invalid, Missing
+from registry.domain.times import parse_rfc3339, rfc3339
 
 OPERATING = Caller(OPERATOR, "")
 
@@ -33,6 +34,26 @@ def _duration(kind: type, tokens: Sequence[Token]) -> Duration:
 
 
 DURATION = Parameter(converter=_duration, n_tokens=1, show_default=values.written_duration)
+
+
+class Time(int):
+    """Milliseconds since the epoch; the word that the help shows."""
+
+
+def _time(kind: type, tokens: Sequence[Token]) -> Time:
+    """A time, or how long ago."""
+    text = tokens[0].value
+    try:
+        return Time(wall_clock() - values.duration(text))
+    except ValueError:
+        pass
+    try:
+        return Time(parse_rfc3339(text))
+    except ValueError as error:
+        raise ValueError("expected a time with its zone, such as 2026-08-01T12:00:00Z, or how long ago: 24h") from error
+
+
+TIME = Parameter(converter=_time, n_tokens=1)
 
 
 def say(text: str, told: Mapping[str, object], *, as_json: bool) -> None:
@@ -89,6 +110,17 @@ def client_address(settings: Settings) -> str:
         return urlsplit(http.host).netloc
     is_known = listens_on_loopback(http.addr) and not http.addr.startswith("unix:")
     return http.addr if is_known else "REGISTRY"
+
+
+def confirm(about: str, expected: str) -> None:
+    """Have somebody at the terminal type what it is about; raise Invalid when they don't."""
+    if not sys.stdin.isatty():
+        raise Invalid("nobody is at a terminal to be asked; give --yes to do it without")
+    print(f"{about}\ntype {expected} to go on: ", end="", file=sys.stderr, flush=True)
+    with interruptible():
+        typed = sys.stdin.readline().strip()
+    if typed != expected:
+        raise Invalid(f"that was not {expected}; nothing was changed")
 
 
 @contextmanager

@@ -14,37 +14,17 @@ import aiofiles
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
-from registry import values
 from registry.assembly import Registry
+from registry.cli.acting import TIME, Time
 from registry.cli.opening import run_on
 from registry.cli.options import AsJson, ConfigFile, Flags
 from registry.cli.progress import Progress
-from registry.cli.tables import print_table
-from registry.clock import wall_clock
+from registry.cli.tables import print_table, short
 from registry.domain.audit import Anchor, Event, EventFilter, Verdict
 from registry.domain.paging import PAGE_LIMIT, PageRequest
-from registry.domain.times import parse_rfc3339, rfc3339
+from registry.domain.times import rfc3339
 
 SHOWN = 50
-# Of a digest, in a table
-SHORT = len("sha256:") + 12
-
-
-class Time(int):
-    """Milliseconds since the epoch; the word that the help shows."""
-
-
-def _time(kind: type, tokens: Sequence[Token]) -> Time:
-    """A time, or how long ago."""
-    text = tokens[0].value
-    try:
-        return Time(wall_clock() - values.duration(text))
-    except ValueError:
-        pass
-    try:
-        return Time(parse_rfc3339(text))
-    except ValueError as error:
-        raise ValueError("expected a time with its zone, such as 2026-08-01T12:00:00Z, or how long ago: 24h") from error
 
 
 def _anchor(kind: type, tokens: Sequence[Token]) -> Anchor:
@@ -56,11 +36,10 @@ def _anchor(kind: type, tokens: Sequence[Token]) -> Anchor:
 
 Since: TypeAlias = Annotated[
     Time | None,
-    Parameter(name="--since", converter=_time, n_tokens=1, help="From this time on, RFC 3339; or so long ago: 24h."),
+    TIME,
+    Parameter(name="--since", help="From this time on, RFC 3339; or so long ago: 24h."),
 ]
-Until: TypeAlias = Annotated[
-    Time | None, Parameter(name="--until", converter=_time, n_tokens=1, help="Before this time, likewise.")
-]
+Until: TypeAlias = Annotated[Time | None, TIME, Parameter(name="--until", help="Before this time, likewise.")]
 Who: TypeAlias = Annotated[str | None, Parameter(name="--identity", help="Who did it, such as user:alice.")]
 Where: TypeAlias = Annotated[str | None, Parameter(name="--repository", help="In which repository.")]
 What: TypeAlias = Annotated[str | None, Parameter(name="--action", help="What was done: grant.add, or tag.* for all.")]
@@ -152,7 +131,7 @@ def export(
 
 def _row(event: Event) -> list[str]:
     tag = f":{event.tag}" if event.tag else ""
-    old, new = (digest[:SHORT] if digest else "" for digest in (event.old_digest, event.new_digest))
+    old, new = short(event.old_digest), short(event.new_digest)
     change = f"{old} → {new}" if old or new else ""
     details = json.dumps(event.details, ensure_ascii=False) if event.details else ""
     return [

@@ -6,11 +6,14 @@ from urllib.parse import urlsplit
 from registry.addresses import is_loopback
 from registry.config import Settings, SettingsError, auth_mode, serves_this_machine
 from registry.tls import tls_context, tls_warning
+from registry.values import written_duration
+
+HOUR = 3_600_000
 
 
 def check_together(chosen: Settings) -> list[str]:
     """Warnings; raise SettingsError for what no server may start with."""
-    return [*_exposure(chosen), *_auth(chosen), *_tls(chosen)]
+    return [*_exposure(chosen), *_auth(chosen), *_tls(chosen), *_gc(chosen)]
 
 
 def _exposure(chosen: Settings) -> list[str]:
@@ -52,3 +55,12 @@ def _tls(chosen: Settings) -> list[str]:
     context = tls_context(chosen)
     warning = tls_warning(context, chosen) if context is not None else ""
     return [warning] if warning else []
+
+
+def _gc(chosen: Settings) -> list[str]:
+    """Any value is safe for images that are whole; short ones make pushes start over and restored databases break."""
+    risks = {
+        "gc.lease": (chosen.gc.lease, "what a slow push has sent may be gone before its manifest comes"),
+        "gc.trash": (chosen.gc.trash, "a database that is set back further than that may name bytes that are gone"),
+    }
+    return [f"{key} is {written_duration(time)}: {risk}" for key, (time, risk) in risks.items() if time < HOUR]

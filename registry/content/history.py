@@ -22,8 +22,10 @@ from registry.metadata.events import Scene
 from registry.metadata.tag_history import Move
 from registry.metadata.tags import Pointed
 
-__all__ = ["Change", "History", "Move", "Wish"]
+__all__ = ["TAGS_AT_ONCE", "Change", "History", "Move", "Wish"]
 
+# One transaction, for which all others wait
+TAGS_AT_ONCE = 100
 # Without a time or a digest: how far back something else is looked for
 MOVES_BACK = 100
 
@@ -108,6 +110,8 @@ def _then(connection: Connection, name: RepositoryName, tag: Tag, at: int) -> Di
 
 def _roll_back(connection: Connection, wishes: Sequence[Wish], caller: Caller, decide: Decide) -> list[Change]:
     named = {(wish.repository, wish.tag) for wish in wishes}
+    if len(wishes) > TAGS_AT_ONCE:
+        raise Invalid(f"at most {TAGS_AT_ONCE} tags can be rolled back at once")
     if len(named) != len(wishes):
         raise Invalid("each tag can be rolled back once")
     return [_fulfil(connection, scene_of(connection, wish.repository, caller), wish, decide) for wish in wishes]

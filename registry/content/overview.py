@@ -151,4 +151,4 @@ def _size(children: Iterable[ChildRow]) -> int:
 
 
 def _missing() -> Missing:
-    return Missing("there is no repository of this name")
+    return Missing("there is no repository of this name; the list of repositories has all of them")

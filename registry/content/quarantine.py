@@ -86,7 +86,7 @@ class Quarantine:
     async def list(self, page: PageRequest) -> Page[Quarantined]:
         """By digest."""
         rows = await self._database.read(scrubbing.list_quarantined, page.last, page.limit + 1)
-        cut = page.cut_by(rows, lambda row: row.digest)
+        cut = page.cut_by(rows, lambda row: str(row.digest))
         return Page([await self._told(row) for row in cut.entries], cut.next_last)
 
     async def count(self) -> int:

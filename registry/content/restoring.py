@@ -18,7 +18,7 @@ class Kept:
     """A tag that stayed what it is by now; what it would have come back to is there, without the tag."""
 
     tag: Tag
-    digest: Digest
+    kept: Digest
     restored: Digest
 
 

@@ -5,9 +5,23 @@ manifest (its time in the trash is over) → its refs → its links under review
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Column, Connection, Select, Table, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Delete,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from registry.domain.names import Digest
 from registry.metadata.columns import current_time, now
@@ -16,6 +30,9 @@ from registry.metadata.integrity import unknown_keys
 from registry.metadata.models import blob, doomed, link, manifest, ref, repository, tag, trash, upload
 
 _REFERENCED = exists().where(ref.c.repository_id == link.c.repository_id, ref.c.link_digest == link.c.digest)
+
+_THIS_LINK = (link.c.repository_id == bindparam("of")) & (link.c.digest == bindparam("named"))
+_Key: TypeAlias = dict[str, int | str]
 
 
 class Freed(NamedTuple):
@@ -71,27 +88,25 @@ def _remove(connection: Connection, repository_id: int, digests: Sequence[str]) 
 def remove_links(connection: Connection, limit: int) -> Freed:
     """Look at the links whose time has come, oldest first: some are needed, some have a newer lease, the others go."""
     due = connection.execute(
-        select(link.c.repository_id, link.c.digest)
+        select(link.c.repository_id, link.c.digest, _REFERENCED, link.c.keep_until > now())
         .where(link.c.review_at <= now())
         .order_by(link.c.review_at)
         .limit(limit)
     ).all()
-    if not due:
-        return Freed(0, 0, 0, 0)
-    these = tuple_(link.c.repository_id, link.c.digest).in_([tuple(row) for row in due])
-    connection.execute(update(link).where(these, _REFERENCED).values(review_at=None))
-    connection.execute(
-        update(link)
-        .where(these, link.c.review_at <= now(), link.c.keep_until > now())
-        .values(review_at=link.c.keep_until)
-    )
-    gone = connection.execute(
-        delete(link)
-        .where(these, link.c.review_at <= now(), link.c.keep_until <= now(), ~_REFERENCED)
-        .returning(link.c.digest)
-    )
-    digests = {row.digest for row in gone}
-    return Freed(len(due), len(digests), *_remove_blobs(connection, digests))
+    needed, leased, gone = list[_Key](), list[_Key](), list[_Key]()
+    for repository_id, digest, is_referenced, is_leased in due:
+        fate = needed if is_referenced else leased if is_leased else gone
+        fate.append({"of": repository_id, "named": digest})
+    _each(connection, update(link).where(_THIS_LINK).values(review_at=None), needed)
+    _each(connection, update(link).where(_THIS_LINK).values(review_at=link.c.keep_until), leased)
+    _each(connection, delete(link).where(_THIS_LINK), gone)
+    return Freed(len(due), len(gone), *_remove_blobs(connection, {str(key["named"]) for key in gone}))
+
+
+def _each(connection: Connection, statement: Update | Delete, keys: Sequence[_Key]) -> None:
+    """By key, one after the other: SQLite looks through the whole table for a list of pairs."""
+    if keys:
+        connection.execute(statement, keys)
 
 
 def _remove_blobs(connection: Connection, digests: set[str]) -> tuple[int, int]:
@@ -147,8 +162,14 @@ def _remove_some(connection: Connection, repository_id: int, limit: int) -> int:
 
 
 def _delete_empty(connection: Connection, repository_id: int) -> int:
+    """The newest stays: SQLite would give its id again, and with it the past of its tags."""
     used = (exists().where(table.c.repository_id == repository.c.id) for table in (link, manifest, tag, upload, trash))
-    gone = connection.execute(delete(repository).where(repository.c.id == repository_id, *(~each for each in used)))
+    newer = repository.alias("newer")
+    gone = connection.execute(
+        delete(repository).where(
+            repository.c.id == repository_id, exists().where(newer.c.id > repository_id), *(~each for each in used)
+        )
+    )
     return gone.rowcount
 
 

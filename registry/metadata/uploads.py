@@ -252,13 +252,8 @@ def is_linked(connection: Connection, upload_id: str, digest: Digest) -> bool:
         select(link.c.digest)
         .join(upload, upload.c.repository_id == link.c.repository_id)
         .join(blob, blob.c.digest == link.c.digest)
-        .where(
-            upload.c.id == upload_id,
-            _LIVE,
-            link.c.digest == digest,
-            link.c.deleted_at.is_(None),
-            blob.c.state == "ok",
-        )
+        .where(upload.c.id == upload_id, _LIVE)
+        .where(link.c.digest == digest, link.c.deleted_at.is_(None), blob.c.state == "ok")
     )
     return connection.scalar(found) is not None
 

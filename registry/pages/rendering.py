@@ -7,7 +7,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from registry.domain.times import rfc3339
-from registry.pages.words import told_age, told_count, told_size
+from registry.pages.words import told_age, told_count
+from registry.values import rounded_size
 
 
 def render(template: str, values: dict[str, Any]) -> bytes:
@@ -25,5 +26,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(size=told_size, age=told_age, count=told_count, rfc3339=rfc3339)
+    made.filters.update(size=rounded_size, age=told_age, count=told_count, rfc3339=rfc3339)
     return made

@@ -86,7 +86,7 @@ async def repository(visit: Visit) -> Shown:
     """The tags of a repository."""
     name = visit.request.match_info["name"]
     if not RepositoryName.is_valid(name):
-        raise Missing("there is no repository of this name")
+        raise Missing("no repository can have this name")
     name = RepositoryName(name)
     refusal = visit.registry.policy.decide(visit.caller.identity, Action.PULL, name)
     if isinstance(refusal, Denied):

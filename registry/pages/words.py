@@ -1,6 +1,5 @@
 """Numbers and times as people read them."""
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SECOND = 1_000
 _AGES = (
     ("year", 365 * 86_400 * _SECOND),
@@ -10,14 +9,6 @@ _AGES = (
     ("hour", 3_600 * _SECOND),
     ("minute", 60 * _SECOND),
 )
-
-
-def told_size(count: int) -> str:
-    """Bytes in the unit that takes at most three digits."""
-    value, unit = float(count), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.{1 if unit and value < 9.95 else 0}f} {_UNITS[unit]}"
 
 
 def told_age(milliseconds: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -25,7 +26,7 @@ async def pages(world: World, path: str, who: str = "admin") -> list[list[Any]]:
         link = re.fullmatch(r'<https://registry\.test(.+)>; rel="next"', answer.headers.get("Link", ""))
         assert (link is None) == ("next" not in answer.json)
         following = link[1] if link else None
-        assert following is None or f"after={answer.json['next']}" in following
+        assert following is None or f"after={quote_plus(answer.json['next'])}" in following
     return found
 
 

@@ -22,12 +22,13 @@ from registry.config import RateLimitSettings
 from registry.domain.access import Caller, Identity
 from registry.domain.ci import parse_rule
 from registry.domain.grants import AUTHENTICATED, Grant, Pattern, parse_verbs
+from registry.domain.names import RepositoryName
 from registry.metadata.schema import upgrade
 from tests.support.access import ADMIN, OPERATING, PASSWORD, add_robot, add_user, basic, bearer, required_settings
 from tests.support.ci import github_rule
 from tests.support.issuer import Issuer, github_claims, running_issuer
 from tests.support.registry import DAY, Clock, execute, push
-from tests.support.routes import stock
+from tests.support.routes import IMAGE, TAG, stock
 
 HOST = "https://registry.test"
 HASH = "$2b$10$" + "a" * 53  # of no password that anybody knows
@@ -44,6 +45,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "add_secret": {},
     "add_grant": {"subject": "group:{name}", "pattern": "team/app", "verbs": ["pull"]},
     "add_rule": {"name": "new-{name}", "provider": "github", "audience": "a", "claims": {"repository_id": ["1"]}},
+    "rename_repository": {"name": "team/new-{name}"},
+    "roll_back": {"tags": [{"repository": "team/stock-{name}", "tag": "back", "digest": IMAGE.digest}]},
+    "restore_trash_entry": {},
     "set_my_password": {"current": PASSWORD, "new": PASSWORD},
 }
 
@@ -134,6 +138,8 @@ class World:
         await access.rules.add(rule, OPERATING)
         digest = await push(self.registry, name.encode())
         await stock(self.registry, f"team/stock-{name}")
+        await stock(self.registry, f"team/gone-{name}")
+        entry = await self.registry.repositories.delete(RepositoryName(f"team/gone-{name}"), OPERATING)
         return {
             "name": name,
             "user": name,
@@ -141,6 +147,8 @@ class World:
             "grant_id": str(grant.id),
             "digest": digest,
             "repository": f"team%2Fstock-{name}",
+            "tag": TAG,
+            "entry_id": str(entry.id),
         }
 
     async def changes(self) -> int:
@@ -177,6 +185,12 @@ async def made_world(folder: Path) -> AsyncIterator[World]:
 def filled(name: str, things: Mapping[str, str]) -> dict[str, Any] | None:
     """The body of an operation, None where it has none."""
     body = BODIES.get(name)
-    if body is None:
-        return None
-    return {key: value.format(**things) if isinstance(value, str) else value for key, value in body.items()}
+    return None if body is None else {key: _filled(value, things) for key, value in body.items()}
+
+
+def _filled(value: Any, things: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(one, things) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, things) for one in value]
+    return value.format(**things) if isinstance(value, str) else value

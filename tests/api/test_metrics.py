@@ -21,7 +21,8 @@ from registry.content.uploads import EXPIRY_BATCH
 from registry.domain.errors import DigestInvalid
 from registry.domain.names import Digest
 from tests.support.images import image
-from tests.support.registry import CALLER, DAY, NAME, Clock, body, keep, opened, push, start
+from tests.support.registry import CALLER, DAY, NAME, Clock, body, execute, keep, opened, pull, push, start
+from tests.support.rot import flip, stored_file
 from tests.support.server import LiveServer
 from tests.support.wire import (
     Answer,
@@ -260,6 +261,39 @@ async def test_an_upload_fails_once(registry: Registry, client: Client) -> None:
         await registry.uploads.push(NAME, CALLER, Digest.of(b"one", "sha256"), body(b"another"))
     after = await ask(client)
     assert after["digestry_uploads_total{failed}"] - before["digestry_uploads_total{failed}"] == 1
+
+
+async def test_what_is_found_wrong_is_counted_and_what_is_hidden_now_is_looked_up(
+    registry: Registry, client: Client, clock: Clock
+) -> None:
+    before = await ask(client)
+    assert before["digestry_blobs_quarantined"] == 0
+    lost, flipped, sound = [await push(registry, b"%d" % number) for number in range(3)]
+    (await stored_file(registry, lost)).unlink()
+    flip(await stored_file(registry, flipped), 0)
+    clock.advance(31 * DAY)
+    while await registry.scrub.some(60):
+        pass
+    after = await ask(client)
+    counted = {
+        "digestry_blobs_verified_total": 3,
+        "digestry_blobs_verified_bytes_total": 3,
+        "digestry_blobs_found_wrong_total{missing}": 1,
+        "digestry_blobs_found_wrong_total{corrupt}": 1,
+        "digestry_blobs_found_wrong_total{unreadable}": 0,
+    }
+    assert {name: after[name] - before[name] for name in counted} == counted
+    assert after["digestry_blobs_quarantined"] == 2
+    await push(registry, b"0")
+    assert (await ask(client))["digestry_blobs_quarantined"] == 1
+    assert await pull(registry, sound) == b"2"
+
+
+async def test_a_scrape_goes_on_when_the_database_fails(registry: Registry, client: Client) -> None:
+    await execute(registry, "ALTER TABLE blob RENAME COLUMN state TO lost")
+    found = await ask(client)
+    assert "digestry_blobs_quarantined" not in found
+    assert "digestry_store_failed" in found
 
 
 async def test_the_state_is_looked_up_at_each_scrape(registry: Registry, client: Client) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from registry.cli.checks import check_together
 from registry.cli.serve import _read
-from registry.config import HttpSettings, Settings, SettingsError
+from registry.config import HttpSettings, Settings, SettingsError, load
 
 
 def digestry(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +53,13 @@ def test_passwords_on_plain_http_are_warned_of(tmp_path: Path) -> None:
     done = digestry(tmp_path, "config", "check", "--set", "auth.mode=required", "--set", "auth.plainhttp=true")
     assert done.returncode == 0
     assert "passwords are taken over plain HTTP" in done.stdout
+
+
+@pytest.mark.parametrize(("time", "warned"), [("59m", True), ("1h", False)])
+@pytest.mark.parametrize("key", ["gc.lease", "gc.trash"])
+def test_times_that_make_garbage_of_what_is_still_needed_are_warned_of(key: str, time: str, *, warned: bool) -> None:
+    warnings = check_together(load(None, {}, [f"{key}={time}", "gc.interval=1s"]).settings)
+    assert [warning.partition(":")[0] for warning in warnings] == ([f"{key} is {time}"] if warned else [])
 
 
 @pytest.mark.parametrize(("mode", "told"), [("auto", "open"), ("open", "open"), ("open-anywhere", "open-anywhere")])

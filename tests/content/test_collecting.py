@@ -124,10 +124,12 @@ async def test_a_deleted_image_stays_as_long_as_it_can_be_restored(registry: Reg
 async def test_a_deleted_repository_goes_with_all_its_rows(registry: Registry, clock: Clock) -> None:
     await push_image(registry)
     await registry.repositories.delete(NAME, CALLER)
+    await push(registry, b"a newer repository", OTHER)
     await settle(registry, clock)
     assert files(registry) == 0
-    for table in ("repository", "manifest", "ref", "tag", "link", "blob", "trash", "upload", "doomed"):
+    for table in ("manifest", "ref", "tag", "link", "blob", "trash", "upload", "doomed"):
         assert await execute(registry, f"SELECT * FROM {table}") == []
+    assert await execute(registry, "SELECT name FROM repository") == [(OTHER,)]
 
 
 async def test_an_index_goes_before_what_it_names(registry: Registry, clock: Clock) -> None:

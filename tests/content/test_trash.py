@@ -60,9 +60,8 @@ async def test_a_manifest_takes_its_tags_and_untagged_referrers_along(shelf: She
     taken = await along(shelf, entry)
     assert {one.act for one in taken} == {entry.id}
     assert what(taken) == [("tag", "a"), ("tag", "b"), ("manifest", signature), ("manifest", of_signature)]
-    assert (
-        sorted(action for action, *_ in await shelf.events("%.delete")) == ["manifest.delete"] * 3 + ["tag.delete"] * 2
-    )
+    actions = [action for action, *_ in await shelf.events("%.delete")]
+    assert (actions.count("manifest.delete"), actions.count("tag.delete"), len(actions)) == (3, 2, 5)
 
 
 async def test_a_referrer_goes_once_no_index_that_lives_names_it(shelf: Shelf) -> None:
@@ -86,9 +85,7 @@ async def test_links_get_a_fresh_lease(shelf: Shelf) -> None:
     digest = await shelf.image("one")
     shelf.clock.advance(100 * DAY)
     await shelf.delete(digest)
-    assert await execute(shelf.registry, "SELECT DISTINCT keep_until, review_at FROM link") == [
-        (shelf.clock.now - 1 + DAY,) * 2
-    ]
+    assert await execute(shelf.registry, "SELECT DISTINCT keep_until FROM link") == [(shelf.clock.now - 1 + DAY,)]
 
 
 # --- back again ----------------------------------------------------------------------------------------------------
@@ -155,7 +152,7 @@ async def test_an_index_brings_its_children_back_each_once(shelf: Shelf) -> None
         await shelf.delete(child)
     restored = await shelf.registry.trash.restore(entry.id, CALLER)
     assert (restored.manifests, await shelf.live(), await shelf.trash()) == (3, {one, two, inner, index}, [])
-    assert sorted(new for *_, new in await shelf.events("manifest.restore")) == sorted([one, inner, index])
+    assert [new for *_, new in await shelf.events("manifest.restore")] == [one, inner, index]
 
 
 async def test_a_child_comes_back_without_its_index(shelf: Shelf) -> None:

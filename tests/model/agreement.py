@@ -2,19 +2,24 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from registry.assembly import Registry
+from registry.domain.errors import RegistryError
+from registry.domain.problems import Problem
 from tests.model.answers import Expected, Refusal
 from tests.model.content import REPOSITORIES, TAGS, Content, Document, digest_of
 from tests.model.model import Model
 from tests.model.ranges import Ranges, byte_ranges
+from tests.model.rows import check_whole
 from tests.model.site import WORKERS, Answer, Site
+from tests.model.state import Refused
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,6 +101,26 @@ class Agreement(RuleBasedStateMachine):
         """A refusal that needs no model."""
         self.agree(answer, lambda: Expected(status, code=code))
 
+    def serve(
+        self,
+        work: Callable[[Registry], Awaitable[T]],
+        tell: Callable[[T], object],
+        act: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """A service does, and answers or refuses, what the model says; `tell` puts its answer as the model has it."""
+        Agreement.steps += 1
+        told, expected = self._told(work, tell), _outcome(act, *args, **kwargs)
+        note(f"# worker {self.worker}: {getattr(act, '__name__', act)} {args} {kwargs} -> {told}")
+        assert told == expected, f"{told}, expected {expected}"
+
+    def _told(self, work: Callable[[Registry], Awaitable[T]], tell: Callable[[T], object]) -> object:
+        try:
+            return tell(self.site.serve(self.worker, work))
+        except (RegistryError, Problem) as error:
+            return type(error).__name__
+
     # what several rules do
 
     def choose_blob(self, data: st.DataObject) -> tuple[str, str]:
@@ -116,36 +141,26 @@ class Agreement(RuleBasedStateMachine):
 
     # what must hold at any time
 
+    @invariant()
+    def agrees(self) -> None:
+        """After each step, not only at the end."""
+        check_whole(self.model)
+        self.site.rows.check(self.model)
+        self.site.rows.check_files(self.model, everywhere=False)
+
     def check_disk(self) -> None:
         """D1 to D4, and no leftovers: fsck finds what was damaged behind the registry's back, and nothing else."""
         problems, notes = self.site.fsck()
-        damaged = sorted(digest for digest, stored in self.model.blobs.items() if stored.damage)
+        damaged = sorted(digest for digest, stored in self.model.blobs.items() if not stored.readable)
         assert sorted(_blob_in(problem) for problem in problems) == damaged, problems
-        assert notes == []
-
-    def check_rows(self) -> None:
-        """What is stored and remembered is what was done, once."""
-        model, query = self.model, self.site.query
-        held = model.repositories.items()
-        open_uploads = [
-            (upload_id, upload.repository, len(upload.data))
-            for upload_id, upload in model.uploads.items()
-            if not upload.finished
-        ]
-        assert query("SELECT digest FROM blob ORDER BY digest") == [(digest,) for digest in sorted(model.blobs)]
-        assert sorted(query(LINKS)) == sorted((name, digest) for name, one in held for digest in one.blobs)
-        assert sorted(query(TAGS_HELD)) == sorted((name, *tag) for name, one in held for tag in one.tags.items())
-        assert sorted(query(UPLOADS)) == sorted(open_uploads)
-        assert query(EVENTS) == model.events
+        assert sorted(notes) == sorted(f"{key} belongs to no blob" for key in self.model.orphans)
 
 
-LINKS = "SELECT name, digest FROM link JOIN repository ON id = repository_id WHERE link.deleted_at IS NULL"
-TAGS_HELD = "SELECT r.name, t.name, digest FROM tag t JOIN repository r ON id = repository_id"
-UPLOADS = """
-SELECT u.id, name, offset FROM upload u JOIN repository r ON r.id = repository_id
-WHERE finished_digest IS NULL
-"""
-EVENTS = "SELECT action, repository, tag, old_digest, new_digest FROM event ORDER BY id"
+def _outcome(act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> object:
+    try:
+        return act(*args, **kwargs)
+    except Refused as refused:
+        return refused.why
 
 
 def told(answer: Answer, expected: Expected) -> Any:

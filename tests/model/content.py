@@ -9,6 +9,8 @@ from enum import Enum
 from tests.support.images import DOCKER, OCI, Flavour, Json, encode, image_config
 
 REPOSITORIES = ("a", "x/blobs/uploads")
+# Where repositories are moved to as well
+NAMES = (*REPOSITORIES, "b")
 TAGS = ("latest", "v1", "V1", "_", "keep-1", "keep-2")
 IMMUTABLE = "keep-*"
 

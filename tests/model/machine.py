@@ -1,80 +1,32 @@
-"""The stateful test (reliability d-4): two workers on one folder against a model of the spec."""
+"""The stateful tests (reliability d-4): two workers on one folder against a model of what they must do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
-
-from tests.model.agreement import Agreement, workers
+from tests.model.agreement import Agreement
+from tests.model.blobs import BlobRules
 from tests.model.content import digest_of
+from tests.model.lifecycle import LifecycleRules
+from tests.model.lists import ListRules
 from tests.model.manifests import ManifestRules
-from tests.model.ranges import Ranges, ranges
-from tests.model.site import WORKERS
+from tests.model.mishaps import MishapRules
+from tests.model.upkeep import UpkeepRules
 from tests.model.uploads import UploadRules
 
-HOUR = 3_600_000
 
-
-class BlobRules(Agreement):
-    @rule(data=st.data(), method=st.sampled_from(["GET", "GET", "HEAD"]), wanted=st.one_of(st.none(), ranges))
-    def get_blob(self, data: st.DataObject, method: str, wanted: Ranges | None) -> None:
-        repository, digest = self.choose_blob(data)
-        self.pull_blob(repository, digest, method, wanted)
-
-    @rule(data=st.data(), wanted=ranges, same=st.booleans())
-    def get_blob_if_range(self, data: st.DataObject, wanted: Ranges, same: bool) -> None:
-        repository, digest = self.choose_blob(data)
-        known = digest if same else digest_of(b"other")
-        headers = {"Range": wanted.header, "If-Range": f'"{known}"'}
-        answer = self.ask("GET", f"/v2/{repository}/blobs/{digest}", headers=headers)
-        self.agree(answer, self.model.blob, repository, digest, is_head=False, ranges=wanted if same else None)
-
-    @rule(data=st.data())
-    def delete_blob(self, data: st.DataObject) -> None:
-        repository, digest = self.choose_blob(data)
-        answer = self.ask("DELETE", f"/v2/{repository}/blobs/{digest}")
-        self.agree(answer, self.model.delete_blob, repository, digest)
-
-
-class RegistryMachine(UploadRules, BlobRules, ManifestRules):
-    """All rules, what befalls a registry, and what must hold when an example ends."""
-
-    @rule(what=st.sampled_from(["switch", "switch", "switch", "switch", "restart", "restart all", "fsck"]))
-    def turn(self, what: str) -> None:
-        """The next requests go to the other worker, now and then one that has forgotten all that it knew."""
-        self.worker = (self.worker + 1) % WORKERS
-        if what == "restart":
-            self.site.restart(self.worker)
-        elif what == "restart all":
-            self.site.restart_all()
-        elif what == "fsck":
-            self.check_disk()
-
-    @rule(hours=st.sampled_from([1, 12, 23, 24, 25]), worker=workers)
-    def advance(self, hours: int, worker: int) -> None:
-        self.site.clock.advance(hours * HOUR)
-        self.model.now = self.site.clock.now
-        self.site.expire(worker)
-        self.model.expire()
-
-    @precondition(lambda self: self.model.intact)
-    @rule(data=st.data(), truncate=st.booleans())
-    def damage(self, data: st.DataObject, truncate: bool) -> None:
-        """A blob's file vanishes behind the registry's back, or its last byte does."""
-        digest = data.draw(st.sampled_from(self.model.intact))
-        path, stored = self.site.file_of(digest), self.model.blobs[digest].data
-        path.unlink()
-        if truncate and stored:
-            path.write_bytes(stored[:-1])
-        self.model.damage(digest, "short" if truncate and stored else "lost")
+class Ending(Agreement):
+    """What must hold when an example ends."""
 
     def teardown(self) -> None:
         try:
             self._pull_everything()
             self.check_disk()
-            self.check_rows()
+            self.site.rows.check_files(self.model, everywhere=True)
+            self.end()
         finally:
             self.site.close()
+
+    def end(self) -> None:
+        pass
 
     def _pull_everything(self) -> None:
         for name, repository in self.model.repositories.items():
@@ -92,5 +44,27 @@ class RegistryMachine(UploadRules, BlobRules, ManifestRules):
                 answer = self.ask("GET", f"/v2/{name}/manifests/{digest}")
                 assert (answer.status, digest_of(answer.body)) == (200, digest), answer
             else:
-                intact = not self.model.blobs[digest].damage
-                assert (self.pull_blob(name, digest).status == 200) == intact
+                readable = self.model.blobs[digest].readable
+                answer = self.pull_blob(name, digest)
+                assert (answer.status == 200 and digest_of(answer.body, digest[:6]) == digest) == readable
+
+
+class RequestMachine(UploadRules, BlobRules, ListRules, MishapRules, Ending):
+    """What clients ask for."""
+
+
+class LifecycleMachine(BlobRules, ManifestRules, LifecycleRules, UpkeepRules, Ending):
+    """What is deleted, restored, rolled back, collected, scrubbed."""
+
+    def end(self) -> None:
+        self.end_of_time()
+
+
+class WholeMachine(UploadRules, BlobRules, ListRules, LifecycleRules, UpkeepRules, Ending):
+    """Everything at once."""
+
+    def end(self) -> None:
+        self.end_of_time()
+
+
+MACHINES: Sequence[type[Agreement]] = (RequestMachine, LifecycleMachine, WholeMachine)

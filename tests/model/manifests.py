@@ -1,4 +1,4 @@
-"""Manifests of every kind, tags, and the lists that show them."""
+"""Manifests of every kind, and tags."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,8 @@ from hypothesis.stateful import precondition, rule
 
 from tests.model.agreement import Agreement, algorithms, contents, repositories, tags
 from tests.model.answers import Conditions
-from tests.model.content import FLAWED, Content, Document, digest_of, image, index
-from tests.support.images import FLAVOURS, OCI, Flavour
+from tests.model.content import Content, Document, digest_of, image, index
+from tests.support.images import FLAVOURS, Flavour
 
 flavours = st.sampled_from(list(FLAVOURS.values()))
 images = st.builds(
@@ -18,9 +18,7 @@ images = st.builds(
     flavour=flavours,
     foreign=st.booleans(),
 )
-WRONG_SIZES = [image(Content.BRACES, [layer], wrong_size=1) for layer in (Content.EMPTY, Content.LARGE)]
-counts = st.one_of(st.none(), st.integers(0, 3), st.just(10**9))
-_some_document = precondition(lambda self: self.documents)
+some_document = precondition(lambda self: self.documents)
 
 
 class ManifestRules(Agreement):
@@ -49,7 +47,7 @@ class ManifestRules(Agreement):
         ]
         self._put(repository, tag, index(children, blobs, flavour=flavour))
 
-    @_some_document
+    @some_document
     @rule(
         data=st.data(),
         repository=repositories,
@@ -75,37 +73,13 @@ class ManifestRules(Agreement):
             document = image(Content.BRACES, [], subject=subject, artifact_type=artifact_type, annotations=annotations)
         self._put(repository, document.digest, document)
 
-    @_some_document
+    @some_document
     @rule(data=st.data(), repository=repositories, algorithm=algorithms, chosen=st.lists(tags, max_size=3))
     def push_by_digest(self, data: st.DataObject, repository: str, algorithm: str, chosen: list[str]) -> None:
         document = self._document(data, repository)
         self._put(repository, digest_of(document.payload, algorithm), document, chosen)
 
-    @_some_document
-    @rule(
-        data=st.data(),
-        repository=repositories,
-        header=st.sampled_from(["If-Match", "If-None-Match"]),
-        tag=st.one_of(st.none(), tags),
-    )
-    def push_if(self, data: st.DataObject, repository: str, header: str, tag: str | None) -> None:
-        document = self._document(data, repository)
-        held = self.model.repositories.get(repository)
-        if held is not None and held.live(document.digest):  # else it may be refused for two reasons
-            conditions, headers = self._conditions(data, header)
-            self._put(repository, tag or document.digest, document, conditions=conditions, headers=headers)
-
-    @rule(repository=repositories, document=st.sampled_from([*FLAWED, *WRONG_SIZES]), by_digest=st.booleans())
-    def push_flawed(self, repository: str, document: Document, by_digest: bool) -> None:
-        self._put(repository, document.digest if by_digest else "flawed", document)
-
-    @_some_document
-    @rule(data=st.data(), repository=repositories)
-    def push_under_a_digest(self, data: st.DataObject, repository: str) -> None:
-        document, other = self._document(data, repository), self._document(data, repository)
-        self._put(repository, other.digest, document)
-
-    @_some_document
+    @some_document
     @rule(data=st.data(), repository=repositories, order=st.permutations([0, 1, 1, 0]))
     def take_apart(self, data: st.DataObject, repository: str, order: list[int]) -> None:
         """An index and its child go in any order, each asked for twice."""
@@ -115,52 +89,20 @@ class ManifestRules(Agreement):
         for number in order:
             self._delete(repository, family[number].digest, Conditions(), {})
 
-    @_some_document
+    @some_document
     @rule(data=st.data(), method=st.sampled_from(["GET", "GET", "HEAD"]), conditional=st.booleans())
     def get_manifest(self, data: st.DataObject, method: str, conditional: bool) -> None:
         repository, reference = self._named(data)
         etag = self._etag(data) if conditional else None
         headers = {"If-None-Match": _quoted(etag)} if etag else {}
         answer = self.ask(method, f"/v2/{repository}/manifests/{reference}", headers=headers)
-        self.agree(answer, self.model.manifest, repository, reference, etag)
+        self.agree(answer, self.model.manifest, repository, reference, etag, is_head=method == "HEAD")
 
-    @_some_document
+    @some_document
     @rule(data=st.data(), header=st.sampled_from(["", "", "If-Match", "If-None-Match"]))
     def delete_manifest(self, data: st.DataObject, header: str) -> None:
         repository, reference = self._named(data)
         self._delete(repository, reference, *self._conditions(data, header))
-
-    # lists
-
-    @rule(repository=repositories, n=counts, last=st.one_of(st.none(), tags, st.just("zz")))
-    def list_tags(self, repository: str, n: int | None, last: str | None) -> None:
-        answer = self.ask("GET", f"/v2/{repository}/tags/list{_page(n, last)}")
-        self.agree(answer, self.model.tags, repository, n, last)
-
-    @rule(n=counts, last=st.one_of(st.none(), repositories))
-    def list_catalog(self, n: int | None, last: str | None) -> None:
-        answer = self.ask("GET", f"/v2/_catalog{_page(n, last)}")
-        self.agree(answer, self.model.catalog, n, last)
-
-    @_some_document
-    @rule(
-        data=st.data(),
-        repository=repositories,
-        algorithm=algorithms,
-        types=st.lists(st.sampled_from(["application/x.one", OCI.config, "application/x.none"]), max_size=2),
-        after=st.booleans(),
-    )
-    def list_referrers(
-        self, data: st.DataObject, repository: str, algorithm: str, types: list[str], after: bool
-    ) -> None:
-        subjects = sorted({one.subject for one in self.documents if one.subject})
-        some = st.builds(lambda one: digest_of(one.payload, algorithm), st.sampled_from(self.documents))
-        subject = self.choose(data, subjects, some)
-        last = self._document(data, repository).digest if after else None
-        query = [f"artifactType={wanted.replace('+', '%2B')}" for wanted in types]
-        query += [f"last={last}"] if last else []
-        answer = self.ask("GET", f"/v2/{repository}/referrers/{subject}?{'&'.join(query)}")
-        self.agree(answer, self.model.referrers, repository, subject, types, last)
 
     def _delete(self, repository: str, reference: str, conditions: Conditions, headers: Mapping[str, str]) -> None:
         answer = self.ask("DELETE", f"/v2/{repository}/manifests/{reference}", headers=headers)
@@ -220,9 +162,3 @@ class ManifestRules(Agreement):
 
 def _quoted(etag: str) -> str:
     return etag if etag == "*" else f'"{etag}"'
-
-
-def _page(n: int | None, last: str | None) -> str:
-    fields = [f"n={n}"] if n is not None else []
-    fields += [f"last={last}"] if last is not None else []
-    return "?" + "&".join(fields) if fields else ""

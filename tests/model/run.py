@@ -11,7 +11,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
-from tests.model.machine import RegistryMachine
+from tests.model.agreement import Agreement
+from tests.model.machine import MACHINES
 from tests.model.site import new_template
 
 EXAMPLES = 200
@@ -19,7 +20,7 @@ STEPS_OF_EXAMPLE = 60
 
 
 def run_round(number: int) -> None:
-    """One round of examples, the same for the same number."""
+    """One round of examples, the same for the same number; each machine has its turn."""
     chosen = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS_OF_EXAMPLE,
@@ -28,7 +29,7 @@ def run_round(number: int) -> None:
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    seed(number)(get_state_machine_test(RegistryMachine, settings=chosen))()
+    seed(number)(get_state_machine_test(MACHINES[number % len(MACHINES)], settings=chosen))()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.disable()  # the registry rightly complains of each damaged blob
     started, number = time.monotonic(), chosen.seed
     with tempfile.TemporaryDirectory(prefix="digestry-model-") as folder:
-        RegistryMachine.template = new_template(Path(folder))
-        while RegistryMachine.steps < chosen.steps:
+        Agreement.template = new_template(Path(folder))
+        while Agreement.steps < chosen.steps:
             try:
                 run_round(number)
             except BaseException:
-                print(f"seed {number} fails after {RegistryMachine.steps} steps; again: --seed {number} --steps 1")
+                print(f"seed {number} fails after {Agreement.steps} steps; again: --seed {number} --steps 1")
                 raise
             number += 1
-            print(f"{RegistryMachine.steps} steps, {time.monotonic() - started:.0f} s, next seed {number}", flush=True)
+            print(f"{Agreement.steps} steps, {time.monotonic() - started:.0f} s, next seed {number}", flush=True)
     return 0
 
 

@@ -4,11 +4,12 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 from aiohttp import ClientSession, TCPConnector, web
 from multidict import CIMultiDictProxy
@@ -19,7 +20,10 @@ from registry.assembly import Registry, open_registry
 from registry.config import TagsSettings
 from registry.metadata.schema import upgrade
 from tests.model.content import IMMUTABLE
-from tests.support.registry import Clock, execute, settings
+from tests.model.rows import Rows
+from tests.support.registry import Clock, settings
+
+T = TypeVar("T")
 
 WORKERS = 2
 # Power cuts are tested elsewhere; here an fsync only costs time
@@ -59,6 +63,8 @@ class Site:
         self.clock = Clock()
         self._ids = count(1)
         self._workers = [self._loop.run(self._opened()) for _ in range(WORKERS)]
+        self._dead: list[Worker] = []
+        self.rows = Rows(self.folder)
 
     def ask(
         self,
@@ -71,7 +77,18 @@ class Site:
         chunked: bool = False,
     ) -> Answer:
         data = _pieces(body) if chunked else body or None
-        return self._loop.run(self._ask(worker, method, target, data, headers or {}))
+        answer = self._loop.run(self._ask(worker, method, target, data, headers or {}))
+        if method == "HEAD":  # leases that are renewed in the background
+            self._loop.run(self._workers[worker].registry.content_leases.close())
+        return answer
+
+    def serve(self, worker: int, work: Callable[[Registry], Awaitable[T]]) -> T:
+        """Have a service do something, as a command or the keeper would."""
+
+        async def done() -> T:
+            return await work(self._workers[worker].registry)
+
+        return self._loop.run(done())
 
     def restart(self, worker: int) -> None:
         self._loop.run(self._workers[worker].closing.aclose())
@@ -84,6 +101,14 @@ class Site:
         self._workers = [self._loop.run(self._opened()) for _ in range(WORKERS)]
         self._loop.run(self._workers[0].registry.recover())
 
+    def crash(self, workers: Sequence[int]) -> None:
+        """As after `kill -9`: what they knew is gone. When none is left, the parent starts anew."""
+        for worker in workers:
+            self._dead.append(self._workers[worker])
+            self._workers[worker] = self._loop.run(self._opened())
+        if len(workers) == WORKERS:
+            self._loop.run(self._workers[0].registry.recover())
+
     def expire(self, worker: int) -> None:
         """What the background does every minute."""
         self._loop.run(self._workers[worker].registry.uploads.expire())
@@ -94,15 +119,9 @@ class Site:
         report = self._loop.run(checked.run(deep=True, progress=lambda *_: None))
         return report.problems, report.notes
 
-    def query(self, statement: str, *values: str) -> list[tuple[object, ...]]:
-        return self._loop.run(execute(self._workers[0].registry, statement, *values))
-
-    def file_of(self, digest: str) -> Path:
-        ((key,),) = self.query("SELECT key FROM blob WHERE digest = ?", digest)
-        return self.folder / "blobs" / str(key)
-
     def close(self) -> None:
-        for worker in self._workers:
+        self.rows.close()
+        for worker in (*self._workers, *self._dead):
             self._loop.run(worker.closing.aclose())
         self._loop.close()
         shutil.rmtree(self.folder)

@@ -2,19 +2,22 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.machine import RegistryMachine
+from tests.model.agreement import Agreement
+from tests.model.machine import LifecycleMachine, RequestMachine
 from tests.model.site import new_template
 
 EXAMPLES = 60
 
 
-def test_the_registry_agrees_with_the_model(tmp_path: Path) -> None:
-    RegistryMachine.template = new_template(tmp_path)
+@pytest.mark.parametrize("machine", [RequestMachine, LifecycleMachine])
+def test_the_registry_agrees_with_the_model(machine: type[Agreement], tmp_path: Path) -> None:
+    machine.template = new_template(tmp_path)
     run_state_machine_as_test(
-        RegistryMachine,
+        machine,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=50,

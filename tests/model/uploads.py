@@ -50,10 +50,6 @@ class UploadRules(Agreement):
         answer = self.ask("POST", f"/v2/{repository}/blobs/uploads/{query}")
         self._started(repository, answer, self.model.start, repository, _new_id(answer))
 
-    @rule(repository=repositories, content=contents, algorithm=algorithms, chunked=st.booleans())
-    def push_blob(self, repository: str, content: Content, algorithm: str, chunked: bool) -> None:
-        self.push_whole(repository, digest_of(content.value, algorithm), content.value, chunked=chunked)
-
     @rule(repository=repositories, content=contents, other=contents)
     def push_other_bytes(self, repository: str, content: Content, other: Content) -> None:
         self.push_whole(repository, digest_of(content.value), other.value)
@@ -135,7 +131,8 @@ class UploadRules(Agreement):
     @rule(data=st.data(), other=repositories, method=st.sampled_from(["GET", "PATCH", "PUT", "DELETE"]))
     def another_repository(self, data: st.DataObject, other: str, method: str) -> None:
         session = self._session(data)
-        if other != session.repository:
+        upload = self.model.uploads.get(session.upload_id)
+        if upload is None or upload.repository is not self.model.repositories.get(other):
             target = f"/v2/{other}/blobs/uploads/{session.upload_id}?digest={digest_of(b'')}"
             self.refused(self.ask(method, target), 404, "BLOB_UPLOAD_UNKNOWN")
 

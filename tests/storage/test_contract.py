@@ -8,7 +8,7 @@ import pytest
 
 from storage.backend import BlobStore, Segment, Staged
 from storage.digest import Digest
-from storage.errors import BlobMissing, StagedBytesMissing, StorageFailed
+from storage.errors import BlobDamaged, BlobMissing, StagedBytesMissing, StorageFailed
 from storage.failure import FailureMark
 from storage.filesystem import open_store
 
@@ -333,6 +333,22 @@ async def test_read_past_the_end_fails(store: BlobStore, content: bytes, before_
     with pytest.raises(StorageFailed):
         await reader.read(0, len(content) + 1)
     await reader.close()
+
+
+@pytest.mark.parametrize("content", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
+async def test_a_reader_past_the_cache_gives_the_same_bytes(store: BlobStore, content: bytes) -> None:
+    key = await put(store, content)
+    reader = await store.open(key, uncached=True)
+
+    assert reader.size == len(content)
+    for offset in range(0, len(content), 100_000):
+        length = min(100_000, len(content) - offset)
+        assert await reader.read(offset, length) == content[offset : offset + length]
+    with pytest.raises(BlobDamaged):
+        await reader.read(len(content), 1)
+    await reader.close()
+    with pytest.raises(BlobMissing):
+        await store.open(f"{key}0", uncached=True)
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])

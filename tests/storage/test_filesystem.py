@@ -4,24 +4,26 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from storage.backend import Segment, Staged
 from storage.digest import Digest
-from storage.errors import StorageError, StorageFailed, StorageFull, SyncFailed
+from storage.errors import BlobDamaged, StorageError, StorageFailed, StorageFull, SyncFailed
 from storage.failure import FailureMark
-from storage.filesystem import FilesystemStore, open_store
+from storage.filesystem import INLINE_LIMIT, PIECE, FilesystemStore, open_store
 
 ID = "0" * 31 + "1"
 DATA = b"some bytes"
 NEW = Staged(ID, (Segment(1, 0),))
 
 
-async def stage(store: FilesystemStore, new: Staged = NEW) -> Staged:
+async def stage(store: FilesystemStore, new: Staged = NEW, content: bytes = DATA) -> Staged:
     writer = await store.stage(new)
-    await writer.write(DATA)
+    await writer.write(content)
     staged = await writer.sync()
     await writer.close()
     return staged
@@ -101,6 +103,64 @@ async def test_strangers_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "sha256" / "00" / "README").write_text("")
     assert [found async for some in store.uploads() for found in some] == []
     assert [keys async for keys in store.keys() if keys] == []  # noqa: SIM118 - no dict
+    await store.close()
+
+
+@pytest.mark.parametrize("size", [1000, INLINE_LIMIT + 1, 3 * PIECE], ids=["small", "middle", "large"])
+async def test_a_reader_past_the_cache_asks_the_disk_and_leaves_nothing_in_the_cache(tmp_path: Path, size: int) -> None:
+    """Whatever the kernel remembers of a file can be read without waiting."""
+    store = open_store(tmp_path, FailureMark())
+    content = os.urandom(size)
+    key = await store.publish(await stage(store, content=content), Digest.of(content))
+    with (tmp_path / key).open("rb") as file:
+        if not is_cached(file) or drop(file):
+            await store.close()
+            pytest.skip("this file system does not tell what is cached")
+        for uncached in (False, True):
+            reader = await store.open(key, uncached=uncached)
+            assert b"".join([await reader.read(at, min(PIECE, size - at)) for at in range(0, size, PIECE)]) == content
+            await reader.close()
+            assert is_cached(file) is not uncached
+    await store.close()
+
+
+def is_cached(file: BinaryIO) -> bool:
+    """Whether any page is: the first, one in the middle, the last."""
+    size = os.fstat(file.fileno()).st_size
+    for offset in (0, size // 2, size - 1):
+        with suppress(BlockingIOError):
+            os.preadv(file.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT)
+            return True
+    return False
+
+
+def drop(file: BinaryIO) -> bool:
+    """Whether pages stay although they need not."""
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return is_cached(file)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.EIO, BlobDamaged),
+        (errno.EBADMSG, BlobDamaged),
+        (errno.EMFILE, StorageFailed),
+        (errno.ENOMEM, StorageFailed),
+    ],
+)
+async def test_only_some_refusals_tell_of_the_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[StorageError]
+) -> None:
+    store = open_store(tmp_path, FailureMark())
+    content = bytes(INLINE_LIMIT + 1)
+    reader = await store.open(await store.publish(await stage(store, content=content), Digest.of(content)))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", refuse(number))
+        with pytest.raises(StorageFailed) as raised:
+            await reader.read(0, 1)
+    assert type(raised.value) is error
+    await reader.close()
     await store.close()
 
 

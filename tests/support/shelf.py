@@ -97,7 +97,7 @@ class Shelf:
                 assert len(await pull(self.registry, Digest(part["digest"]), name)) == part["size"]
         return {digest for (digest,) in rows}
 
-    async def events(self, pattern: str = "%") -> list[tuple[str, ...]]:
+    async def events(self, pattern: str = "%") -> list[tuple[str | None, ...]]:
         """Action, repository, tag, old and new digest; newest first."""
         columns = "action, repository, tag, old_digest, new_digest"
         return await execute(

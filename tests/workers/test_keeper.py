@@ -1,7 +1,7 @@
 """The keeper as an operator meets it: kills, signals, reloads, long work, and a clock that is set."""
 
-import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -33,11 +33,14 @@ async def broken(turn):
     1 / 0
 
 usual = background.periodic
+
+def instead(name, work):
+    task = background.Task(name, 1, work)
+    background.periodic = lambda registry: [task, *(other for other in usual(registry) if other.name != name)]
+
 background.POLL_SECONDS = background.RETRY_SECONDS = 0.1
 """
-LONG = "background.periodic = lambda registry: [background.Task('gc', 1, long), *usual(registry)]"
-DEEP = "background.periodic = lambda registry: [background.Task('snapshot', 1, deep), *usual(registry)]"
-BROKEN = "background.periodic = lambda registry: [background.Task('gc', 1, broken), *usual(registry)]"
+LONG, DEEP, BROKEN = "instead('gc', long)", "instead('snapshot', deep)", "instead('gc', broken)"
 # A wall clock that is ahead by what stands in a file
 SET_CLOCK = """
 import time
@@ -215,8 +218,8 @@ def test_s16_a_clock_that_is_set_is_noticed_while_it_serves_and_after(
         _put(ahead, str(days * 86_400))
         if not serves:
             server.start()
-        jumps = f"the clock jumped by {days * 86_400} s"
-        eventually(lambda: _warned(server) == [f"{jumps}: nothing expires for the next 24.0 hours"])
+        eventually(lambda: len(_jumps(server)) == 1)
+        assert abs(_jumps(server)[0] - days * 86_400) <= 5
         last = done_at(server, "expiry")
         _want(server, "expiry", "seal")
         eventually(lambda: _wanted(server) == {"expiry"})
@@ -230,9 +233,9 @@ def _put(path: Path, text: str) -> None:
     fresh.rename(path)
 
 
-def _warned(server: LiveServer) -> list[str]:
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if "the clock jumped" in line]
-    return [line["message"].replace("86399 s", "86400 s") for line in lines]
+def _jumps(server: LiveServer) -> list[int]:
+    """In seconds, as they were told."""
+    return [int(found) for found in re.findall(r"the clock jumped by (-?\d+) s", server.log.read_text())]
 
 
 def _want(server: LiveServer, *tasks: str) -> None:
