@@ -54,11 +54,14 @@ class Finishing:
         except _StoredBlobGoneError:
             await self._record(finished, known, await self._publish(finished))
         crash_point("blob.recorded")
+        await self._discard(finished)
+        crash_point("blob.tidied")
+
+    async def _discard(self, finished: Finished) -> None:
         try:
             await self._store.discard(finished.staged)
-            crash_point("blob.tidied")
         except StorageError:
-            log.exception("staged bytes of %s stay until the upload is forgotten", finished.staged.upload_id)
+            log.exception("staged bytes of %s stay until the next start", finished.staged.upload_id)
 
     async def _publish(self, finished: Finished) -> str:
         with storage_errors():
@@ -66,6 +69,8 @@ class Finishing:
 
     async def _record(self, finished: Finished, known: StoredBlob | None, key: str | None) -> None:
         if not await self._database.write(_record, finished, known, key):
+            if not await self._database.read(uploads.exists, finished.staged.upload_id):
+                await self._discard(finished)  # nobody else has them
             raise BlobUploadUnknown()
         if key is not None:
             metrics.blob_stored()

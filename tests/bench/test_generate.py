@@ -1,12 +1,15 @@
 """Generated registries are what pushes would have made, of the size that was asked for."""
 
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bench.generate import add_garbage, generate, main
+from bench.rows import Made, Rows, images
 from bench.shape import Shape, blobs_of, database_of, single_name, tag_name, tagged_name
 from registry.assembly import Registry
 from registry.content.conditions import Conditions
@@ -71,6 +74,14 @@ async def test_images_have_two_to_five_layers_and_share_some(registry: Registry)
     counts = [row[0] for row in await execute(registry, layers)]
     assert set(counts) == {2, 3, 4, 5}
     assert sum(counts) + len(counts) > SHAPE.blobs - SHAPE.garbage
+
+
+@pytest.mark.parametrize("blobs", range(20))
+def test_images_use_up_the_blobs(blobs: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        made = Made(Rows(connection), Clock().now, lambda phase, done: None)
+        images(made, blobs)
+        assert made.blobs == blobs
 
 
 async def test_rows_are_those_of_a_push(registry: Registry) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.memory import family, peak_pss, pss
+from bench.memory import family, peak_pss, peak_rss, pss
 
 # Fills memory, has a child fill as much, and says so; then a line of input each to take more and to give it back
 PARENT = """\
@@ -70,6 +70,7 @@ def test_peak(parent: subprocess.Popen[str]) -> None:
         _line(parent)
     assert peak.bytes > before + 60 * MIB
     assert pss(parent.pid) < before + 30 * MIB
+    assert 90 * MIB < peak_rss(parent.pid) < 160 * MIB
 
 
 def test_names_with_brackets_and_grandchildren(tmp_path: Path) -> None:
@@ -81,3 +82,7 @@ def test_names_with_brackets_and_grandchildren(tmp_path: Path) -> None:
     (tmp_path / "14").mkdir()
     assert family(10, tmp_path) == [10, 11, 12]
     assert pss(10, tmp_path) == (10 + 11 + 12) * 1024
+
+
+def test_who_has_ended_has_no_memory(tmp_path: Path) -> None:
+    assert pss(1, tmp_path) == peak_rss(1, tmp_path) == 0

@@ -145,7 +145,6 @@ async def test_tags_that_ever_pointed_somewhere(shelf: Shelf) -> None:
     back = shelf.clock.now - 1
     entry = await shelf.delete("v")
     gone = shelf.clock.now - 1
-    await shelf.registry.trash.purge(entry.id, CALLER)
     (page,) = await pages(partial(shelf.registry.digests.tags, first, mine, ever=True), 100)
     assert [(one.tag, one.digest, one.since, one.until) for one in page] == [
         ("v", first, began, moved),
@@ -156,6 +155,7 @@ async def test_tags_that_ever_pointed_somewhere(shelf: Shelf) -> None:
     (page,) = await pages(partial(shelf.registry.digests.tags, Digest.of(BASE), mine, ever=True), 100)
     assert [one.digest for one in page] == [first, second, first]
     await shelf.point(second, "v")
+    await shelf.registry.trash.purge(entry.id, CALLER)  # of the deletion before
     (page,) = await pages(partial(shelf.registry.digests.tags, second, mine, ever=True), 100)
     assert [one.until for one in page] == [back, None]
 

@@ -18,14 +18,6 @@ class BlobRules(Agreement):
         repository, digest = self.choose_blob(data)
         self.pull_blob(repository, digest, method, wanted)
 
-    @rule(data=st.data(), wanted=ranges, same=st.booleans())
-    def get_blob_if_range(self, data: st.DataObject, wanted: Ranges, same: bool) -> None:
-        repository, digest = self.choose_blob(data)
-        known = digest if same else digest_of(b"other")
-        headers = {"Range": wanted.header, "If-Range": f'"{known}"'}
-        answer = self.ask("GET", f"/v2/{repository}/blobs/{digest}", headers=headers)
-        self.agree(answer, self.model.blob, repository, digest, is_head=False, ranges=wanted if same else None)
-
     @rule(data=st.data())
     def delete_blob(self, data: st.DataObject) -> None:
         repository, digest = self.choose_blob(data)

@@ -1,11 +1,12 @@
-"""Lists, and pushes that are refused, or depend on what is there."""
+"""Lists, ranges, and pushes that are refused or depend on what is there."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.model.agreement import algorithms, repositories, tags
 from tests.model.content import FLAWED, Content, Document, digest_of, image
-from tests.model.manifests import ManifestRules, some_document
+from tests.model.manifests import ManifestRules, images, some_document
+from tests.model.ranges import Ranges, ranges
 from tests.support.images import OCI
 
 WRONG_SIZES = [image(Content.BRACES, [layer], wrong_size=1) for layer in (Content.EMPTY, Content.LARGE)]
@@ -13,6 +14,10 @@ counts = st.one_of(st.none(), st.integers(0, 3), st.just(10**9))
 
 
 class ListRules(ManifestRules):
+    @rule(repository=repositories, document=images, tag=tags)
+    def push_image(self, repository: str, document: Document, tag: str) -> None:
+        self._put(repository, tag, document)
+
     @some_document
     @rule(
         data=st.data(),
@@ -36,6 +41,14 @@ class ListRules(ManifestRules):
     def push_under_a_digest(self, data: st.DataObject, repository: str) -> None:
         document, other = self._document(data, repository), self._document(data, repository)
         self._put(repository, other.digest, document)
+
+    @rule(data=st.data(), wanted=ranges, same=st.booleans())
+    def get_blob_if_range(self, data: st.DataObject, wanted: Ranges, same: bool) -> None:
+        repository, digest = self.choose_blob(data)
+        known = digest if same else digest_of(b"other")
+        headers = {"Range": wanted.header, "If-Range": f'"{known}"'}
+        answer = self.ask("GET", f"/v2/{repository}/blobs/{digest}", headers=headers)
+        self.agree(answer, self.model.blob, repository, digest, is_head=False, ranges=wanted if same else None)
 
     @rule(repository=repositories, n=counts, last=st.one_of(st.none(), tags, st.just("zz")))
     def list_tags(self, repository: str, n: int | None, last: str | None) -> None:

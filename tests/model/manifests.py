@@ -34,10 +34,6 @@ class ManifestRules(Agreement):
                 self.push_whole(repository, digest_of(content.value), content.value)
         self._put(repository, tag, document)
 
-    @rule(repository=repositories, document=images, tag=tags)
-    def push_image(self, repository: str, document: Document, tag: str) -> None:
-        self._put(repository, tag, document)
-
     @rule(data=st.data(), repository=repositories, blobs=st.lists(contents, max_size=1), flavour=flavours, tag=tags)
     def push_index(
         self, data: st.DataObject, repository: str, blobs: list[Content], flavour: Flavour, tag: str

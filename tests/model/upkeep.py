@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from registry.assembly import Registry
 from registry.content.gc import Collected
@@ -57,6 +57,7 @@ class UpkeepRules(MishapRules):
         os.utime(path, (self.model.now / 1000, self.model.now / 1000))
         self.model.orphans[key] = content.value
 
+    @precondition(lambda self: self.model.orphans)
     @rule()
     def sweep(self) -> None:
         born_before = self.model.now - garbage.ORPHAN_AGE
@@ -97,8 +98,8 @@ class UpkeepRules(MishapRules):
         """Exact garbage: when all leases and the time in the trash are over, what is needed is left, and only that."""
         for _ in range(3):
             self._advance(PAST_EVERYTHING, self.worker)
-            self.site.serve(self.worker, lambda registry: registry.gc.sweep(_always))
-            self.model.sweep(list(self.model.orphans))
+            if self.model.orphans:
+                self.sweep()
             self._collect(planned=False)
         assert not self.model.trash
         same("reachable", [(digest,) for digest in self.model.blobs], [(one,) for one in reachable(self.model)])

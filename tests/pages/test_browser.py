@@ -171,11 +171,7 @@ def test_a_page_is_not_framed(visit: Callable[..., Any], server: LiveServer) -> 
             "url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f) }", server.url
         )
         page.wait_for_timeout(500)
-        assert [
-            frame.url for frame in page.frames if frame.url.startswith(server.url) and frame.content().count("team/app")
-        ] == []
-        print(seen.said, [f.url for f in page.frames])
-        assert any("frame" in said.lower() or "403" in said for said in seen.said)
+        assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/"]
 
 
 @pytest.mark.parametrize("path", ["/", f"/ui/r/{LONG}", "/ui/r/odd/texts", "/ui/r/team/app", "/ui/r/Nothing"], ids=str)
