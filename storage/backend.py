@@ -100,7 +100,7 @@ class BlobStore(Protocol):
     async def open(self, key: str, *, uncached: bool = False) -> BlobReader:
         """Open for reading; raises BlobMissing, BlobDamaged.
 
-        `uncached`: read what the disk has, not what a cache remembers of it, and leave nothing in the cache.
+        `uncached`: read what the disk has, not what a cache remembers of it, and leave nothing that was read there.
         """
         ...
 

@@ -313,7 +313,7 @@ class FilesystemReader:
 
     async def close(self) -> None:
         if self.file is not None:
-            await self._threads.read(self._close, self.file)
+            await self._threads.read(self.file.close)
 
     def _read(self, descriptor: int, length: int, offset: int) -> bytes:
         with reading():
@@ -321,11 +321,6 @@ class FilesystemReader:
         if self._uncached:
             drop_cached(descriptor, offset, length)
         return piece
-
-    def _close(self, file: BinaryIO) -> None:
-        if self._uncached:
-            drop_cached(file.fileno())
-        file.close()
 
 
 def open_store(root: Path, mark: FailureMark) -> FilesystemStore:

@@ -121,9 +121,7 @@ class Collector:
             yield
 
     async def _empty_repositories(self) -> AsyncIterator[None]:
-        repository_id = 0
-        while (found := await self._database.read(garbage.given_up, repository_id)) is not None:
-            repository_id = found
+        for repository_id in await self._database.read(garbage.given_up):
             while rows := await self._step(garbage.empty_repository, repository_id):
                 self._done.rows += rows
                 crash_point("gc.emptied")

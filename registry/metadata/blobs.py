@@ -1,9 +1,9 @@
 """Blobs and the links by which repositories hold them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from registry.domain.names import Digest, RepositoryName
@@ -158,13 +158,20 @@ def delete_link(connection: Connection, repository_id: int, digest: Digest) -> b
 
 def renew_links_of(connection: Connection, repository_id: int, parent: Digest, lease: int) -> None:
     """A fresh lease for all that a manifest names, when it goes (design P9)."""
-    named = select(ref.c.link_digest).where(
-        ref.c.repository_id == repository_id, ref.c.parent == parent, ref.c.link_digest.is_not(None)
-    )
+    named = select(ref.c.link_digest).where(ref.c.repository_id == repository_id, ref.c.parent == parent)
     connection.execute(
         update(link)
         .where(link.c.repository_id == repository_id, link.c.digest.in_(named))
         .values(keep_until=later_of(link.c.keep_until, now() + lease))
+    )
+
+
+def review_links(connection: Connection, repository_id: int, digests: Collection[str] | Select[Any]) -> None:
+    """Have the garbage collection look at links that something does not need any more."""
+    connection.execute(
+        update(link)
+        .where(link.c.repository_id == repository_id, link.c.digest.in_(digests))
+        .values(review_at=link.c.keep_until)
     )
 
 

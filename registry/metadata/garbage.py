@@ -24,12 +24,14 @@ from sqlalchemy import (
 )
 
 from registry.domain.names import Digest
+from registry.metadata.blobs import review_links
 from registry.metadata.columns import current_time, now
 from registry.metadata.database import on_full_disk
+from registry.metadata.hints import among
 from registry.metadata.integrity import unknown_keys
 from registry.metadata.models import blob, doomed, link, manifest, ref, repository, tag, trash, upload
 
-_REFERENCED = exists().where(ref.c.repository_id == link.c.repository_id, ref.c.link_digest == link.c.digest)
+_REFERENCED = exists().where(among(ref.c.repository_id == link.c.repository_id, ref.c.link_digest == link.c.digest))
 
 _THIS_LINK = (link.c.repository_id == bindparam("of")) & (link.c.digest == bindparam("named"))
 _Key: TypeAlias = dict[str, int | str]
@@ -64,19 +66,15 @@ def remove_manifest(connection: Connection, repository_id: int, digest: Digest) 
 
 
 def _parents(repository_id: int, digest: str) -> Select[tuple[str]]:
-    named = (ref.c.repository_id == repository_id) & (ref.c.manifest_digest == digest)
+    named = among(ref.c.repository_id == repository_id, ref.c.manifest_digest == digest)
     return select(ref.c.parent).where(named).limit(1)
 
 
 def _remove(connection: Connection, repository_id: int, digests: Sequence[str]) -> None:
     """Manifests that no ref names, with all that hangs on them."""
     refs = (ref.c.repository_id == repository_id) & ref.c.parent.in_(digests)
-    named = select(ref.c.link_digest).where(refs, ref.c.link_digest.is_not(None))
-    connection.execute(
-        update(link)
-        .where(link.c.repository_id == repository_id, link.c.digest.in_(named))
-        .values(review_at=link.c.keep_until)
-    )
+    named = select(ref.c.link_digest).where(refs)
+    review_links(connection, repository_id, named)
     connection.execute(delete(ref).where(refs))
     connection.execute(delete(trash).where(trash.c.repository_id == repository_id, trash.c.digest.in_(digests)))
     connection.execute(
@@ -124,10 +122,9 @@ def _remove_blobs(connection: Connection, digests: set[str]) -> tuple[int, int]:
     return len(gone), sum(row.size for row in gone)
 
 
-def given_up(connection: Connection, after: int) -> int | None:
-    """The next repository, by id, that can't come back and still has rows."""
-    found = select(repository.c.id).where(repository.c.purged_at.is_not(None), repository.c.id > after)
-    return connection.scalar(found.order_by(repository.c.id).limit(1))
+def given_up(connection: Connection) -> list[int]:
+    """The ids of repositories that can't come back and still have rows."""
+    return list(connection.scalars(select(repository.c.id).where(repository.c.purged_at.is_not(None))))
 
 
 @on_full_disk
@@ -153,7 +150,9 @@ def _delete_some(connection: Connection, table: Table, repository_id: int, limit
 
 def _remove_some(connection: Connection, repository_id: int, limit: int) -> int:
     """Indexes before what they name."""
-    named = exists().where(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest)
+    named = exists().where(
+        among(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest)
+    )
     found = select(manifest.c.digest).where(manifest.c.repository_id == repository_id, ~named).limit(limit)
     digests = connection.scalars(found).all()
     if digests:

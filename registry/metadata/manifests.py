@@ -11,8 +11,10 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from registry.domain.descriptor import Descriptor
 from registry.domain.manifest import Manifest
 from registry.domain.names import Digest, RepositoryName, Tag
+from registry.metadata import blobs
 from registry.metadata.columns import later_of, now
 from registry.metadata.database import Prepared, batches, by_key
+from registry.metadata.hints import among
 from registry.metadata.models import link, manifest, ref, repository, tag
 
 
@@ -54,6 +56,11 @@ class Ref:
     descriptor: Descriptor
     kind: str
     is_manifest: bool = False
+
+    @property
+    def link_digest(self) -> Digest | None:
+        """The blob that it needs."""
+        return None if self.kind == "foreign" or self.is_manifest else self.descriptor.digest
 
 
 def _in_repository(*columns: Any) -> Select[Any]:
@@ -176,7 +183,13 @@ def put(connection: Connection, pushed: Manifest, refs: Sequence[Ref], placement
 
 
 def _put_refs(connection: Connection, repository_id: int, parent: Digest, refs: Sequence[Ref]) -> None:
-    connection.execute(delete(ref).where(ref.c.repository_id == repository_id, ref.c.parent == parent))
+    """Pushed again, a manifest may need less: what it needed as a blob may be a manifest by now, or lie elsewhere."""
+    before = connection.scalars(
+        delete(ref).where(ref.c.repository_id == repository_id, ref.c.parent == parent).returning(ref.c.link_digest)
+    )
+    dropped = set(before) - {part.link_digest for part in refs} - {None}
+    if dropped:
+        blobs.review_links(connection, repository_id, dropped)
     if not refs:
         return
     connection.execute(
@@ -191,7 +204,7 @@ def _put_refs(connection: Connection, repository_id: int, parent: Digest, refs: 
                 "media_type": part.descriptor.media_type,
                 "size": part.descriptor.size,
                 "platform": part.descriptor.platform,
-                "link_digest": part.descriptor.digest if part.kind != "foreign" and not part.is_manifest else None,
+                "link_digest": part.link_digest,
                 "manifest_digest": part.descriptor.digest if part.is_manifest else None,
             }
             for position, part in enumerate(refs)
@@ -230,11 +243,11 @@ def lone_referrers(connection: Connection, repository_id: int, subject: Digest) 
     parent = manifest.alias("parent")
     indexed = (
         exists()
-        .where(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest)
+        .where(among(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest))
         .where(parent.c.repository_id == ref.c.repository_id, parent.c.digest == ref.c.parent)
         .where(parent.c.deleted_at.is_(None))
     )
-    tagged = exists().where(tag.c.repository_id == manifest.c.repository_id, tag.c.digest == manifest.c.digest)
+    tagged = exists().where(among(tag.c.repository_id == manifest.c.repository_id, tag.c.digest == manifest.c.digest))
     found = select(manifest.c.digest).where(
         manifest.c.repository_id == repository_id,
         manifest.c.subject == subject,
@@ -255,9 +268,7 @@ def is_hidden(connection: Connection, repository_id: int, digest: Digest) -> boo
 
 def reveal(connection: Connection, repository_id: int, digest: Digest) -> None:
     """Undo `hide`, for the manifest and the blobs that it names."""
-    named = select(ref.c.link_digest).where(
-        ref.c.repository_id == repository_id, ref.c.parent == digest, ref.c.link_digest.is_not(None)
-    )
+    named = select(ref.c.link_digest).where(ref.c.repository_id == repository_id, ref.c.parent == digest)
     connection.execute(
         update(link)
         .where(link.c.repository_id == repository_id, link.c.digest.in_(named), link.c.deleted_at.is_not(None))
@@ -276,7 +287,7 @@ def hidden_children(connection: Connection, repository_id: int, parent: Digest) 
         select(manifest.c.digest)
         .distinct()
         .join(ref, (ref.c.repository_id == manifest.c.repository_id) & (ref.c.manifest_digest == manifest.c.digest))
-        .where(ref.c.repository_id == repository_id, ref.c.parent == parent, manifest.c.deleted_at.is_not(None))
+        .where(among(ref.c.repository_id == repository_id, ref.c.parent == parent), manifest.c.deleted_at.is_not(None))
     )
     return [Digest(digest) for digest in connection.scalars(found)]
 

@@ -3,10 +3,24 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, exists, func, insert, literal, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    update,
+)
 
 from registry.domain.names import Digest, Tag
 from registry.metadata import trash
+from registry.metadata.blobs import review_links
 from registry.metadata.columns import later_of, now
 from registry.metadata.events import Scene
 from registry.metadata.models import event, link, manifest, ref, tag
@@ -76,11 +90,18 @@ def _reveal_manifests(connection: Connection, source: int, target: int) -> int:
     same = exists().where(
         theirs.c.repository_id == source, theirs.c.digest == manifest.c.digest, theirs.c.deleted_at.is_(None)
     )
-    hidden = manifest.c.deleted_at.is_not(None)
-    revealed = connection.execute(
-        update(manifest).where(manifest.c.repository_id == target, hidden, same).values(deleted_at=None)
-    )
+    here = (manifest.c.repository_id == target) & manifest.c.deleted_at.is_not(None) & same
+    _drop_refs(connection, target, select(manifest.c.digest).where(here))
+    depth = select(theirs.c.depth).where(theirs.c.repository_id == source, theirs.c.digest == manifest.c.digest)
+    revealed = connection.execute(update(manifest).where(here).values(deleted_at=None, depth=depth.scalar_subquery()))
     return revealed.rowcount
+
+
+def _drop_refs(connection: Connection, repository_id: int, parents: Select[Any]) -> None:
+    """They come back with those of the other repository: what they needed in this one may be deleted."""
+    dropped = (ref.c.repository_id == repository_id) & ref.c.parent.in_(parents)
+    review_links(connection, repository_id, select(ref.c.link_digest).where(dropped, ref.c.link_digest.is_not(None)))
+    connection.execute(delete(ref).where(dropped))
 
 
 def _copy(

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union
 
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata.columns import now
+from registry.metadata.hints import among
 from registry.metadata.models import blob, doomed, link, manifest, ref, repository, tag, trash
 
 
@@ -77,13 +78,13 @@ def _holder(repository_id: int, name: str, is_deleted: bool, is_hidden: bool, le
 
 
 def parents(connection: Connection, repository_id: int, digest: Digest, limit: int) -> list[Parent]:
-    """Manifests of the repository that need it."""
-    needs = (ref.c.link_digest == digest) | (ref.c.manifest_digest == digest)
+    """Manifests of the repository that need it, as a blob or as a manifest."""
+    here = ref.c.repository_id == repository_id
+    as_blob, as_manifest = among(here, ref.c.link_digest == digest), among(here, ref.c.manifest_digest == digest)
+    naming = union(select(ref.c.parent).where(as_blob), select(ref.c.parent).where(as_manifest)).subquery()
     found = (
         select(manifest.c.digest, manifest.c.deleted_at.is_not(None))
-        .distinct()
-        .join(ref, (ref.c.repository_id == manifest.c.repository_id) & (ref.c.parent == manifest.c.digest))
-        .where(ref.c.repository_id == repository_id, needs)
+        .where(manifest.c.repository_id == repository_id, manifest.c.digest.in_(select(naming.c.parent)))
         .limit(limit)
     )
     return [Parent(Digest(row[0]), bool(row[1])) for row in connection.execute(found)]
@@ -91,7 +92,7 @@ def parents(connection: Connection, repository_id: int, digest: Digest, limit: i
 
 def tags(connection: Connection, repository_id: int, digest: Digest, limit: int) -> list[Tag]:
     """Tags that point to it."""
-    found = select(tag.c.name).where(tag.c.repository_id == repository_id, tag.c.digest == digest).limit(limit)
+    found = select(tag.c.name).where(among(tag.c.repository_id == repository_id, tag.c.digest == digest)).limit(limit)
     return [Tag(name) for name in connection.scalars(found)]
 
 

@@ -99,14 +99,26 @@ def forget_manifest(connection: Connection, repository_id: int, digest: Digest) 
 
 
 def move(connection: Connection, source: int, target: int) -> None:
-    """To the repository that has got what the entries name; those of manifests that live there are done with."""
+    """To the repository that has got what the entries name; those of manifests that live there are done with.
+
+    A manifest that was deleted in both can be restored for as long as the later entry says.
+    """
     connection.execute(
         update(trash).where(trash.c.repository_id == source, trash.c.kind != "repository").values(repository_id=target)
     )
     is_live = exists().where(
         manifest.c.repository_id == target, manifest.c.digest == trash.c.digest, manifest.c.deleted_at.is_(None)
     )
-    connection.execute(delete(trash).where(trash.c.repository_id == target, trash.c.kind == "manifest", is_live))
+    later = trash.alias("later")
+    is_repeated = exists().where(
+        later.c.repository_id == target,
+        later.c.digest == trash.c.digest,
+        later.c.kind == "manifest",
+        later.c.id > trash.c.id,
+    )
+    connection.execute(
+        delete(trash).where(trash.c.repository_id == target, trash.c.kind == "manifest", is_live | is_repeated)
+    )
 
 
 _ENTRIES = (

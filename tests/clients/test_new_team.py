@@ -1,6 +1,5 @@
 """docs/new-team.md as it is written: each command is run, and must say what stands under it."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tests.support.access import PASSWORD, operate, required_server
 from tests.support.console import agree, run, steps
 from tests.support.issuer import Issuer, gitlab_claims, running_issuer
 from tests.support.server import LiveServer
-from tests.support.tools import ROOT, Program, require
+from tests.support.tools import ROOT, Program, command_path
 
 DOCUMENT = ROOT / "docs/new-team.md"
 COMMANDS = 35
@@ -33,7 +32,7 @@ def test_the_story_of_a_new_team(docker: Program, live_server: LiveServer, issue
     assert len(story) == COMMANDS
     folder, homes, secrets = tmp_path / "folder", tmp_path / "homes", _secrets(live_server, issuer)
     folder.mkdir()
-    variables = {**live_server.environment(), **docker._env, "PATH": _path(), **secrets}
+    variables = {**live_server.environment(), **docker._env, "PATH": command_path("docker"), **secrets}
     transcript = ""
     for step in story:
         if step.command == "digestry audit verify":
@@ -61,12 +60,6 @@ def _secrets(server: LiveServer, issuer: Issuer) -> dict[str, str]:
         "CI_TOKEN": issuer.mint(**gitlab_claims(aud=server.url)),
         "MERGE_REQUEST_TOKEN": issuer.mint(**gitlab_claims(aud=server.url, pipeline_source="merge_request_event")),
     }
-
-
-def _path() -> str:
-    """Our command, and docker where the tests have found it, before what else there may be."""
-    folders = (Path(sys.executable).parent, Path(require("docker")["docker"]).parent, "/usr/bin", "/bin")
-    return ":".join(map(str, folders))
 
 
 @pytest.mark.parametrize(

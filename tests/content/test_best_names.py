@@ -53,6 +53,9 @@ async def test_parts_of_an_index_are_called_by_it(shelf: Shelf) -> None:
     assert await name_of(shelf, child) == f"{NAME}:v1 (linux/riscv64)"
     assert await name_of(shelf, inner) == f"{NAME}:v1 ({inner[:19]})"
     assert await name_of(shelf, Digest.of(b"layer of a")) == f"{NAME}:v1 (linux/riscv64)"
+    deep = await built(shelf, "deep")
+    await shelf.index([await shelf.index([deep])], "v3")
+    assert await name_of(shelf, deep) == f"{NAME}:v3 (linux/amd64)"
     own = await built(shelf, "b")
     await shelf.index([own], "v2")
     assert await name_of(shelf, own) == f"{NAME}:v2 (linux/amd64)"  # its config says so

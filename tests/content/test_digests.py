@@ -208,6 +208,7 @@ async def test_long_lists_come_in_pages_each_entry_once(
     for limit, ever in product([1, 2, 3, 7, 100], [False, True]):
         found = await pages(partial(digests.tags, base, None, ever=ever), limit)
         assert [(one.repository, one.tag) for one in chain(*found)] == expected
+    assert (len(found) > 1) == (few == 0)  # a page ends where too much was looked through
     for limit in (1, 3, 8):
         manifests = [*chain(*await pages(partial(digests.manifests, base, None), limit))]
         assert len({(one.repository, one.digest) for one in manifests}) == 8 == len(manifests)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from registry.assembly import Registry
-from registry.clock import LARGEST_DRIFT, LARGEST_JUMP, JumpWatch
+from registry.clock import LARGEST_DRIFT, LARGEST_JUMP, ClockState, JumpWatch
 from registry.content.trusted_clock import TrustedClock
+from registry.metadata import clocks
 from tests.support.registry import DAY, Clock, execute, opened
 
 PATIENCE = DAY
@@ -75,6 +76,13 @@ async def test_a_keeper_learns_of_a_jump_that_only_a_command_saw(tmp_path: Path)
         assert keeper.seems_trusted(), "it did not look meanwhile"
         assert not await keeper.trusted()
         assert not keeper.seems_trusted()
+
+
+async def test_of_two_that_note_a_jump_at_once_the_longer_wait_is_kept(tmp_path: Path) -> None:
+    async with opened(tmp_path) as registry:
+        for trusted_from in (PATIENCE, PATIENCE + 1, PATIENCE):
+            await registry.database.write(clocks.note, BOOT, ClockState(DAY, trusted_from))
+        assert await registry.database.read(clocks.find, BOOT) == (DAY, PATIENCE + 1)
 
 
 @pytest.mark.parametrize("drift", [LARGEST_DRIFT // 2, LARGEST_DRIFT * 3, LARGEST_JUMP])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,3 +142,9 @@ class Program:
 def _story(done: subprocess.CompletedProcess[bytes]) -> str:
     said = (done.stdout + b"\n" + done.stderr).decode(errors="replace").strip()
     return f"{' '.join(done.args)}: exit code {done.returncode}\n{said}"
+
+
+def command_path(program: str) -> str:
+    """Our command, and a program where the tests have found it, before what else there may be."""
+    folders = (Path(sys.executable).parent, Path(require(program)[program]).parent, "/usr/bin", "/bin")
+    return ":".join(map(str, folders))
