@@ -5,6 +5,7 @@ from msgspec import Struct
 from registry.admin.answers import Time
 from registry.admin.operation import Call
 from registry.content.gc import Collected, Waiting
+from registry.domain.problems import Missing
 from registry.domain.times import rfc3339
 
 
@@ -70,7 +71,10 @@ async def plan_gc(call: Call) -> GcPlan:
 async def explain_gc(call: Call, digest: str) -> GcReasons:
     """What keeps a digest, or its unique beginning, from the garbage collection."""
     found = await call.registry.digests.anything(digest)
-    return GcReasons(digest=found, reasons=await call.registry.gc.explain(found))
+    reasons = await call.registry.gc.explain(found)
+    if not reasons:
+        raise Missing(f"there is no {found} here, in the trash either")
+    return GcReasons(digest=str(found), reasons=reasons)
 
 
 def _candidates(waiting: Waiting) -> Candidates:

@@ -4,7 +4,7 @@ Writes that such a page can make it send are refused: a foreign Origin, a cross-
 loopback, a Host that is neither loopback nor configured (DNS rebinding).
 """
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp.web_request import BaseRequest
 
@@ -26,7 +26,7 @@ class BrowserGuard:
         if headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
             raise Denied("requests from a page of another site are refused")
         origin = headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc not in (host, self._host):
+        if origin is not None and (_split(origin).netloc or "nowhere") not in (host, self._host):
             raise Denied("requests with a foreign Origin are refused")
         self._check_host(host)
 
@@ -39,5 +39,13 @@ class BrowserGuard:
             self.check(request)
 
     def _check_host(self, host: str) -> None:
-        if self._loopback_only and host != self._host and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._loopback_only and host != self._host and not is_loopback(_split(f"//{host}").hostname or ""):
             raise Denied("in open mode this needs a loopback Host, or the one in http.host")
+
+
+def _split(url: str) -> SplitResult:
+    """What is no address has no host."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
