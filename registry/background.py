@@ -22,6 +22,8 @@ BEAT_SECONDS = 60.0
 # How soon a task starts that somebody wants, and one that has failed
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 60.0
+# How long the scrub works before it asks whether it still has its turn
+SCRUB_SECONDS = 1.0
 # SQLite's write-ahead log is reused from about 4 MiB on, unless somebody reads one snapshot for very long
 LARGE_LOG = 256 * 1024 * 1024
 
@@ -47,6 +49,7 @@ def periodic(registry: Registry) -> list[Task]:
         Task("snapshot", DAY, partial(_copy, registry), judges=True),
         Task("gc", registry.settings.gc.interval, partial(_collect, registry), judges=True),
         Task("sweep", 7 * DAY, partial(_sweep, registry), judges=True),
+        Task("scrub", MINUTE, partial(_scrub, registry)),
     ]
 
 
@@ -140,6 +143,11 @@ async def _collect(registry: Registry, turn: Turn) -> None:
     collected = await registry.gc.run(turn.held)
     if collected.blobs or collected.files:
         log.info("%d blobs are not needed any more; %d bytes were freed", collected.blobs, collected.freed_bytes)
+
+
+async def _scrub(registry: Registry, turn: Turn) -> None:
+    while turn.held() and await registry.scrub.some(SCRUB_SECONDS):
+        pass
 
 
 async def _sweep(registry: Registry, turn: Turn) -> None:

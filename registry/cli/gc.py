@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, TypeAlias
 
@@ -13,12 +14,12 @@ from registry.cli.acting import note, say
 from registry.cli.opening import run_on
 from registry.cli.options import AsJson, ConfigFile, Flags
 from registry.cli.progress import Progress
-from registry.content.gc import Collected, Waiting
-from registry.content.tasks import Turn
+from registry.content.gc import Collected, Progressed, Waiting
 from registry.domain.problems import Conflict
 from registry.values import rounded_size
 
 POLL_SECONDS = 0.5
+Work: TypeAlias = Callable[[Callable[[], bool], Progressed], Awaitable[Collected]]
 
 Sweep: TypeAlias = Annotated[
     bool, Parameter(name="--sweep", negative="", help="Also look through all bytes for those that belong to nothing.")
@@ -35,12 +36,9 @@ def run(*, sweep: Sweep = False, config: ConfigFile = None, flags: Flags = (), a
                 "the machine's clock was set by more than a minute: nothing may expire until gc.lease has passed"
             )
         began, shown = time.monotonic(), _Shown(await registry.gc.waiting(), as_json=as_json)
-        orphans = 0
-        if sweep:
-            async with registry.tasks.turn("sweep", registry.clock.seems_trusted) as turn:
-                orphans = 0 if turn is None else (await registry.gc.sweep(turn.held, shown.step)).orphans
-        collected = await _in_turn(registry, shown)
-        collected.orphans = orphans
+        swept = await _in_turn(registry, "sweep", registry.gc.sweep, shown) if sweep else Collected()
+        collected = await _in_turn(registry, "gc", registry.gc.run, shown)
+        collected.orphans = swept.orphans
         shown.close()
         _tell(collected, time.monotonic() - began, as_json=as_json)
         return 0 if collected.complete else 1
@@ -75,15 +73,15 @@ def explain(digest: DigestText, /, *, config: ConfigFile = None, flags: Flags = 
     return run_on(config, flags, tell, as_json=as_json)
 
 
-async def _in_turn(registry: Registry, shown: "_Shown") -> Collected:
-    """Run, once nobody else does; a run that was interrupted meanwhile is over in a minute."""
+async def _in_turn(registry: Registry, task: str, work: Work, shown: "_Shown") -> Collected:
+    """Do it once nobody else does; the turn of a process that was killed is over in a minute."""
     told = False
     while True:
-        async with registry.tasks.turn("gc", registry.clock.seems_trusted) as turn:
-            if isinstance(turn, Turn):
-                return await registry.gc.run(turn.held, shown.step)
+        async with registry.tasks.turn(task, registry.clock.seems_trusted) as turn:
+            if turn is not None:
+                return await work(turn.held, shown.step)
         if not told:
-            note("the garbage collection runs already; waiting for it to end")
+            note(f"{task} runs already; waiting for it to end")
             told = True
         await asyncio.sleep(POLL_SECONDS)
 
@@ -101,8 +99,14 @@ class _Shown:
         if phase != self._phase:
             self._bar.clear()
             self._phase, self._bar = phase, Progress(self._totals.get(phase, 0), lines=self._lines)
-        done = {"trash": collected.expired, "repositories": collected.rows, "links": collected.reviewed}
-        self._bar.show(phase, done.get(phase, collected.files))
+        done = {
+            "trash": collected.expired,
+            "repositories": collected.rows,
+            "links": collected.reviewed,
+            "bytes": collected.files,
+            "orphans": collected.orphans,
+        }
+        self._bar.show(phase, done[phase])
 
     def close(self) -> None:
         self._bar.clear()

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
@@ -63,6 +63,13 @@ class Collected:
     complete: bool = False
 
 
+Progressed: TypeAlias = Callable[[str, Collected], None]
+
+
+def untold(phase: str, collected: Collected) -> None:
+    """Nobody watches."""
+
+
 class Collector:
     """One run: `still` is asked before each step whether it may go on, `progress` hears the name of each phase."""
 
@@ -74,7 +81,7 @@ class Collector:
         *,
         delete: Callable[[str], Awaitable[None]] | None = None,
         still: Callable[[], bool] = lambda: True,
-        progress: Callable[[str, Collected], None] = lambda phase, collected: None,
+        progress: Progressed = untold,
         pause: float = PAUSE,
     ) -> None:
         self._database = database

@@ -61,7 +61,7 @@ blob = Table(
     Column("size", BigInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("created_at", TIME, nullable=False),
-    # when its bytes were last known to be right
+    # when its bytes were last looked at; 0: look next
     Column("verified_at", TIME),
     CheckConstraint("size >= 0", name="blob_size"),
     CheckConstraint("state IN ('ok', 'quarantined')", name="blob_state"),

@@ -87,7 +87,7 @@ def test_two_runs_take_turns(garbage: Commands, monkeypatch: pytest.MonkeyPatch)
     threading.Timer(1.0, end.set).start()
     said = garbage.done("gc", "run")
     other.join()
-    assert "note: the garbage collection runs already" in said.err
+    assert "note: gc runs already" in said.err
     assert "1 blobs (5 B) doomed" in said.out
 
 

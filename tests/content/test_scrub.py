@@ -16,7 +16,7 @@ from registry.content.conditions import Conditions
 from registry.content.hashing import PIECE
 from registry.content.pace import Pace
 from registry.content.pushing import Push
-from registry.content.quarantine import TAGS_SHOWN, Quarantine
+from registry.content.quarantine import TAGS_SHOWN, Quarantine, Wrong
 from registry.content.scrub import BATCH, Checked, Scrub, Wanted
 from registry.domain.access import OPERATOR, Caller
 from registry.domain.errors import BlobUnknown, BlobUnreadable, ManifestBlobUnknown
@@ -120,21 +120,22 @@ async def test_a_blob_by_sha512_is_hashed_by_sha512(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "kind"),
+    ("spoil", "kind", "about"),
     [
-        (lambda path: os.truncate(path, 999), "corrupt"),
-        (lambda path: os.truncate(path, 0), "corrupt"),
-        (lambda path: os.truncate(path, 1001), "corrupt"),
-        (Path.unlink, "missing"),
+        (lambda path: os.truncate(path, 999), "corrupt", "are 999 and not 1000"),
+        (lambda path: os.truncate(path, 0), "corrupt", "are 0 and not 1000"),
+        (lambda path: os.truncate(path, 1001), "corrupt", "are 1001 and not 1000"),
+        (Path.unlink, "missing", "are lost"),
     ],
     ids=["short", "empty", "long", "lost"],
 )
 async def test_bytes_that_are_lost_or_of_another_size_are_found(
-    registry: Registry, spoil: Callable[[Path], None], kind: str
+    registry: Registry, spoil: Callable[[Path], None], kind: str, about: str
 ) -> None:
     digest = await push(registry, os.urandom(1000))
     spoil(await stored_file(registry, digest))
-    assert await wrong(registry) == {digest: kind}
+    (checked,) = await check(registry)
+    assert checked.wrong is not None and (checked.wrong.kind, checked.wrong.about) == (kind, about)
     assert await is_hidden(registry, digest)
 
 
@@ -255,6 +256,13 @@ async def test_what_stays_wrong_is_told_again_but_is_one_event(registry: Registr
     assert len(await events(registry)) == 1
 
 
+async def test_of_two_who_find_the_same_one_hides_it(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    digest = await push(registry, b"data")
+    ((key,),) = await execute(registry, "SELECT key FROM blob")
+    found = [await registry.quarantine.put(digest, str(key), Wrong("corrupt", "are bad"), ME) for _ in range(2)]
+    assert (found, len(await events(registry)), len(caplog.records)) == ([True, False], 1, 1)
+
+
 async def test_a_push_that_meant_to_share_the_bytes_heals_what_is_found_wrong_meanwhile(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,7 +339,10 @@ async def test_bytes_replaced_before_they_are_recorded_keep_the_time_of_the_new_
 # --- order, resuming, pace ---------------------------------------------------------------------------------------
 
 
-async def test_the_oldest_come_first_whatever_they_were_found_to_be(registry: Registry, clock: Clock) -> None:
+async def test_the_oldest_come_first_whatever_they_were_found_to_be(
+    registry: Registry, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "BATCH", 2)
     digests = []
     for number in range(7):
         clock.advance(1)

@@ -89,7 +89,7 @@ def stops_within(server: LiveServer, seconds: float) -> None:
 def test_there_is_one_beside_the_workers_and_it_does_what_is_due(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         assert (len(server.workers), len(server.keepers)) == (2, 1)
-        eventually(lambda: all(done_at(server, task) for task in ("expiry", "seal", "snapshot")))
+        eventually(lambda: all(done_at(server, task) for task in ("expiry", "seal", "snapshot", "gc", "sweep", "scrub")))
         assert list((server.data / "snapshots").glob("registry-*.db"))
         assert server.tracebacks() == []
         stops_within(server, 5)
@@ -190,7 +190,7 @@ def test_a_task_that_fails_stops_no_other_and_is_tried_again(tmp_path: Path) -> 
 
 def test_what_was_done_is_in_the_metrics_also_after_a_restart(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
-        eventually(lambda: _successes(server) >= {"heartbeat", "expiry", "seal", "snapshot"})
+        eventually(lambda: _successes(server) >= {"heartbeat", "expiry", "seal", "snapshot", "gc", "sweep", "scrub"})
         taken = done_at(server, "snapshot")
         assert server.stop() == 0
         server.start()
