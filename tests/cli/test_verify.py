@@ -118,10 +118,6 @@ def test_a_repository_is_verified_alone(digestry: Commands) -> None:
     assert digestry.done("verify", "--repository", "else/where", "--json").json["blobs"] == 1
 
 
-def test_the_rate_bounds_the_command(digestry: Commands) -> None:
-    assert digestry.done("verify", "--rate", "1GiB", "--json").json["blobs"] == 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -246,8 +246,8 @@ async def test_what_waits_and_how_late_it_is(registry: Registry, clock: Clock) -
     assert (waiting.keys, waiting.bytes, waiting.late) == (1, 5, 7000)
 
 
-async def test_tags_move_while_their_old_manifests_are_deleted(registry: Registry, clock: Clock) -> None:
-    """What stands in the trash as a tag does not keep its manifest, and goes with it."""
+async def test_a_tag_in_the_trash_does_not_keep_its_manifest(registry: Registry, clock: Clock) -> None:
+    """It goes with it."""
     image = await push_image(registry)
     await registry.manifests.delete(NAME, Tag("latest"), Conditions(), CALLER)
     clock.advance(DAY)

@@ -31,7 +31,7 @@ def dangling(path: Path) -> list[str]:
 
 
 def named_files(path: Path, limit: int) -> list[tuple[str, str]]:
-    """Digest and key of some blobs that live manifests need."""
+    """Digest and key of some blobs."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return connection.execute(
             "SELECT digest, key FROM blob WHERE state = 'ok' ORDER BY random() LIMIT ?", (limit,)

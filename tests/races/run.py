@@ -86,7 +86,7 @@ async def _rest(folder: Path) -> list[str]:
                 lambda connection: connection.exec_driver_sql("UPDATE upload SET expires_at = 0")
             )
             await registry.uploads.expire()
-            await registry.gc.run(lambda: True, lambda *_: None)
+            await registry.gc.run(lambda: True)
             await asyncio.sleep((LEASE + DOOMED) / 1000)
         report = await registry.fsck.run(deep=True, progress=lambda *_: None)
     finally:

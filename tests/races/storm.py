@@ -23,7 +23,7 @@ from registry.domain.paging import PageRequest
 from registry.domain.problems import Problem
 from tests.races import judge
 from tests.support.images import OCI
-from tests.support.registry import body, execute, settings
+from tests.support.registry import body, settings
 
 CALLER = Caller(ANYBODY, "storm")
 REPOSITORIES = [RepositoryName(f"storm/{name}") for name in "abcd"]
@@ -219,15 +219,10 @@ class Actor:
         await asyncio.sleep(0.2)
 
     async def _collect(self) -> None:
-        collected = await self._registry.gc.run(lambda: True, lambda *_: None)
+        collected = await self._registry.gc.run(lambda: True)
         await self._registry.uploads.expire()
         self._storm.tally["gc runs"] += 1
         self._storm.tally["blobs collected"] += collected.blobs
         self._storm.tally["links collected"] += collected.links
         self._storm.tally["trash expired"] += collected.expired
         await asyncio.sleep(0.05)
-
-
-async def pushed(registry: Registry) -> int:
-    ((count,),) = await execute(registry, "SELECT count(*) FROM event WHERE action = 'manifest.push'")
-    return int(count)

@@ -89,7 +89,8 @@ def stops_within(server: LiveServer, seconds: float) -> None:
 def test_there_is_one_beside_the_workers_and_it_does_what_is_due(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         assert (len(server.workers), len(server.keepers)) == (2, 1)
-        eventually(lambda: all(done_at(server, task) for task in ("expiry", "seal", "snapshot", "gc", "sweep", "scrub")))
+        tasks = ("expiry", "seal", "snapshot", "gc", "sweep", "scrub")
+        eventually(lambda: all(done_at(server, task) for task in tasks))
         assert list((server.data / "snapshots").glob("registry-*.db"))
         assert server.tracebacks() == []
         stops_within(server, 5)
