@@ -1,5 +1,7 @@
 """Deleting tags, manifests and repositories: hidden at once, in the trash until the time to restore them is over."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from registry.content.conditions import Conditions
@@ -7,8 +9,8 @@ from registry.content.scenes import scene_of
 from registry.domain.access import Action, Caller, Decide
 from registry.domain.errors import ManifestUnknown, Unsupported
 from registry.domain.names import Digest, RepositoryName, Tag
-from registry.metadata import blobs, events, manifests, repositories, tags, trash, uploads
-from registry.metadata.database import on_full_disk
+from registry.metadata import events, hiding, manifests, repositories, tags, trash, uploads
+from registry.metadata.database import batches, on_full_disk
 from registry.metadata.events import Scene
 from storage.crashpoints import crash_point
 
@@ -30,7 +32,10 @@ def delete_tag(
     if pointed is None:
         raise ManifestUnknown("this repository has no such tag")
     conditions.check(pointed.digest)
-    _remove(connection, scene, tag, pointed.digest, decide)
+    _check(scene, tag, pointed.digest, decide)
+    tags.delete_tag(connection, scene.repository_id, tag)
+    events.append(connection, scene, "tag.delete", tag=tag, old=pointed.digest)
+    trash.put(connection, scene.repository_id, "tag", caller.identity.name, digest=pointed.digest, tag=tag)
 
 
 @on_full_disk
@@ -54,14 +59,12 @@ def delete_manifest(
     parents = manifests.live_parents(connection, scene.repository_id, digest, PARENTS_NAMED)
     if parents:
         raise Unsupported(f"the manifest is part of index {', '.join(parents)}; delete that first")
-    act = _hide(connection, scene, digest, lease)
     for tag in tags.names_of(connection, scene.repository_id, digest):
-        _remove(connection, scene, tag, digest, decide, act)
-    subjects = [digest]
-    while subjects:
-        for referrer in manifests.lone_referrers(connection, scene.repository_id, subjects.pop()):
-            _hide(connection, scene, referrer, lease, act)
-            subjects.append(referrer)
+        _check(scene, tag, digest, decide)
+    act = trash.put(connection, scene.repository_id, "manifest", caller.identity.name, digest=digest)
+    _hide(connection, scene, [digest], lease)
+    _remove_tags(connection, scene, digest, act)
+    _take_referrers_along(connection, scene, digest, lease, act)
 
 
 @on_full_disk
@@ -83,27 +86,38 @@ def delete_repository(connection: Connection, name: RepositoryName, caller: Call
 def check_tags(connection: Connection, scene: Scene, decide: Decide) -> None:
     """Raise the refusal for the first tag that may not go."""
     for tag, digest in tags.each(connection, scene.repository_id):
-        refusal = decide(scene.caller.identity, Action.DELETE, scene.repository, tag, digest)
-        if refusal is not None:
-            raise refusal
+        _check(scene, tag, digest, decide)
 
 
-def _hide(connection: Connection, scene: Scene, digest: Digest, lease: int, act: int | None = None) -> int:
-    blobs.renew_links_of(connection, scene.repository_id, digest, lease)
-    manifests.hide(connection, scene.repository_id, digest)
-    crash_point("manifest.hidden")
-    events.append(connection, scene, "manifest.delete", old=digest)
-    by = scene.caller.identity.name
-    return trash.put(connection, scene.repository_id, "manifest", by, digest=digest, act=act)
-
-
-def _remove(
-    connection: Connection, scene: Scene, tag: Tag, digest: Digest, decide: Decide, act: int | None = None
-) -> None:
+def _check(scene: Scene, tag: Tag, digest: Digest, decide: Decide) -> None:
     refusal = decide(scene.caller.identity, Action.DELETE, scene.repository, tag, digest)
     if refusal is not None:
         raise refusal
-    tags.delete_tag(connection, scene.repository_id, tag)
-    events.append(connection, scene, "tag.delete", tag=tag, old=digest)
-    by = scene.caller.identity.name
-    trash.put(connection, scene.repository_id, "tag", by, digest=digest, tag=tag, act=act)
+
+
+def _hide(connection: Connection, scene: Scene, digests: Sequence[Digest], lease: int) -> None:
+    hiding.hide(connection, scene.repository_id, digests, lease)
+    crash_point("manifest.hidden")
+    for digest in digests:
+        events.append(connection, scene, "manifest.delete", old=digest)
+
+
+def _remove_tags(connection: Connection, scene: Scene, digest: Digest, act: int) -> None:
+    """All of a manifest: there may be tens of thousands."""
+    trash.put_tags(connection, scene.repository_id, digest, scene.caller.identity.name, act)
+    events.append_each(
+        connection, scene, "tag.delete", ("tag", "old_digest"), tags.of_manifest(scene.repository_id, digest)
+    )
+    tags.delete_of(connection, scene.repository_id, digest)
+
+
+def _take_referrers_along(connection: Connection, scene: Scene, digest: Digest, lease: int, act: int) -> None:
+    subjects = [digest]
+    while subjects:
+        found: list[Digest] = []
+        for some in batches(subjects):
+            found += hiding.lone_referrers(connection, scene.repository_id, some)
+        for some in batches(found):
+            _hide(connection, scene, some, lease)
+            trash.put_manifests(connection, scene.repository_id, some, scene.caller.identity.name, act)
+        subjects = found

@@ -16,7 +16,7 @@ from registry.domain.names import Digest, RepositoryName, Tag, parse_digest
 from registry.domain.paging import Page, PageRequest
 from registry.domain.problems import Conflict, Invalid, Missing
 from registry.domain.times import rfc3339
-from registry.metadata import events, manifests, tag_history, tags
+from registry.metadata import events, hiding, manifests, tag_history, tags
 from registry.metadata.database import Database
 from registry.metadata.events import Scene
 from registry.metadata.tag_history import Move
@@ -166,7 +166,7 @@ def _bring_back(connection: Connection, scene: Scene, wish: Wish, digest: Digest
     """From the trash, if it has to be."""
     if manifests.is_live(connection, scene.repository_id, digest):
         return
-    if not manifests.is_hidden(connection, scene.repository_id, digest):
+    if not hiding.hidden_of(connection, scene.repository_id, [digest]):
         raise Conflict(
             f"{wish.repository}:{wish.tag} can't go back to {digest}: this manifest is not here any more; push it again"
         )

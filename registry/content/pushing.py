@@ -49,7 +49,7 @@ def put(
     manifests.put(connection, manifest, refs, Placement(repository_id, platform, depth, lease))
     crash_point("manifest.stored")
     if is_new:
-        trash.forget_manifest(connection, repository_id, manifest.digest)
+        trash.forget_manifests(connection, repository_id, [manifest.digest])
         events.append(connection, scene, "manifest.push", new=manifest.digest)
     for tag in push.tags:
         pointed = tags.find(connection, repository_id, tag)

@@ -1,5 +1,6 @@
 """Bringing back what is in the trash, as far as nothing newer stands in its place."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -7,7 +8,8 @@ from sqlalchemy import Connection
 from registry.domain.access import Action, Caller, Decide
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.domain.problems import Conflict, Missing
-from registry.metadata import events, manifests, merging, repositories, tags, trash
+from registry.metadata import events, hiding, merging, repositories, tags, trash
+from registry.metadata.database import batches
 from registry.metadata.events import Scene
 from registry.metadata.trash import Entry
 from storage.crashpoints import crash_point
@@ -59,18 +61,25 @@ def find(connection: Connection, entry_id: int) -> Entry:
 
 def revive(connection: Connection, scene: Scene, digest: Digest) -> int:
     """Bring a hidden manifest back with all that it needs; return how many manifests came back."""
-    waiting, revived = [digest], set[Digest]()
-    while waiting:
-        current = waiting.pop()
-        if current in revived:
-            continue
-        revived.add(current)
-        manifests.reveal(connection, scene.repository_id, current)
-        crash_point("manifest.revived")
-        trash.forget_manifest(connection, scene.repository_id, current)
-        events.append(connection, scene, "manifest.restore", new=current)
-        waiting += manifests.hidden_children(connection, scene.repository_id, current)
-    return len(revived)
+    return _revive(connection, scene, [digest])
+
+
+def _revive(connection: Connection, scene: Scene, digests: Sequence[Digest]) -> int:
+    """Level by level: an index may name ten thousand."""
+    revived, level = 0, list(digests)
+    while level:
+        below: set[Digest] = set()
+        for some in batches(level):
+            hiding.reveal(connection, scene.repository_id, some)
+            crash_point("manifest.revived")
+            trash.forget_manifests(connection, scene.repository_id, some)
+            for digest in some:
+                events.append(connection, scene, "manifest.restore", new=digest)
+        for some in batches(level):
+            below.update(hiding.hidden_children(connection, scene.repository_id, some))
+        revived += len(level)
+        level = sorted(below)
+    return revived
 
 
 def _repository(connection: Connection, entry: Entry, caller: Caller, decide: Decide, new_name: str | None) -> Restored:
@@ -103,18 +112,27 @@ def _merge(connection: Connection, entry: Entry, newer: Scene) -> Restored:
 def _manifest(connection: Connection, entry: Entry, caller: Caller, decide: Decide) -> Restored:
     scene = _scene(entry, caller, decide)
     restored = Restored(entry.repository, manifests=revive(connection, scene, _digest(entry)))
-    for along in trash.taken_along(connection, entry.id):
-        if along.kind == "tag":
-            _point(connection, scene, along, along.tag, restored)
-        elif manifests.is_hidden(connection, scene.repository_id, _digest(along)):
-            restored.manifests += revive(connection, scene, _digest(along))
+    for some in batches(trash.manifests_of(connection, entry.id)):
+        hidden = hiding.hidden_of(connection, scene.repository_id, some)
+        restored.manifests += _revive(connection, scene, hidden)
+    restored.conflicts = [Kept(*taken) for taken in trash.taken_tags(connection, entry.id)]
+    restored.tags = _make_tags(connection, scene, entry.id)
     return restored
+
+
+def _make_tags(connection: Connection, scene: Scene, act: int) -> int:
+    """All that a deletion took along and whose names are free: there may be tens of thousands."""
+    free = trash.tags_of(act)
+    events.append_each(connection, scene, "tag.restore", ("tag", "new_digest"), free)
+    made = tags.make_each(connection, scene.repository_id, free, scene.caller.identity.name)
+    trash.forget_tags(connection, act)
+    return made
 
 
 def _tag(connection: Connection, entry: Entry, caller: Caller, decide: Decide, new_name: str | None) -> Restored:
     scene = _scene(entry, caller, decide)
     digest, restored = _digest(entry), Restored(entry.repository)
-    if manifests.is_hidden(connection, scene.repository_id, digest):
+    if hiding.hidden_of(connection, scene.repository_id, [digest]):
         restored.manifests = revive(connection, scene, digest)
     _point(connection, scene, entry, entry.tag if new_name is None else Tag.parse(new_name), restored)
     return restored

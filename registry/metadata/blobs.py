@@ -156,16 +156,6 @@ def delete_link(connection: Connection, repository_id: int, digest: Digest) -> b
     return changed.rowcount == 1
 
 
-def renew_links_of(connection: Connection, repository_id: int, parent: Digest, lease: int) -> None:
-    """A fresh lease for all that a manifest names, when it goes (design P9)."""
-    named = select(ref.c.link_digest).where(ref.c.repository_id == repository_id, ref.c.parent == parent)
-    connection.execute(
-        update(link)
-        .where(link.c.repository_id == repository_id, link.c.digest.in_(named))
-        .values(keep_until=later_of(link.c.keep_until, now() + lease))
-    )
-
-
 def review_links(connection: Connection, repository_id: int, digests: Collection[str] | Select[Any]) -> None:
     """Have the garbage collection look at links that something does not need any more."""
     connection.execute(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from registry.domain.descriptor import Descriptor
@@ -14,8 +14,7 @@ from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata import blobs
 from registry.metadata.columns import later_of, now
 from registry.metadata.database import Prepared, batches, by_key
-from registry.metadata.hints import among
-from registry.metadata.models import link, manifest, ref, repository, tag
+from registry.metadata.models import manifest, ref, repository, tag
 
 
 class StoredManifest(NamedTuple):
@@ -212,15 +211,6 @@ def _put_refs(connection: Connection, repository_id: int, parent: Digest, refs: 
     )
 
 
-def hide(connection: Connection, repository_id: int, digest: Digest) -> None:
-    """Delete softly: the row and its refs stay, so its bytes can't go (design P3)."""
-    connection.execute(
-        update(manifest)
-        .where(manifest.c.repository_id == repository_id, manifest.c.digest == digest)
-        .values(deleted_at=now())
-    )
-
-
 def live_parents(connection: Connection, repository_id: int, digest: Digest, limit: int) -> list[str]:
     """Live indexes that name this manifest."""
     parent = manifest.alias("parent")
@@ -236,60 +226,6 @@ def live_parents(connection: Connection, repository_id: int, digest: Digest, lim
         .limit(limit)
     )
     return list(connection.scalars(found))
-
-
-def lone_referrers(connection: Connection, repository_id: int, subject: Digest) -> list[Digest]:
-    """Live manifests whose subject this is, and that neither a tag nor a live index names."""
-    parent = manifest.alias("parent")
-    indexed = (
-        exists()
-        .where(among(ref.c.repository_id == manifest.c.repository_id, ref.c.manifest_digest == manifest.c.digest))
-        .where(parent.c.repository_id == ref.c.repository_id, parent.c.digest == ref.c.parent)
-        .where(parent.c.deleted_at.is_(None))
-    )
-    tagged = exists().where(among(tag.c.repository_id == manifest.c.repository_id, tag.c.digest == manifest.c.digest))
-    found = select(manifest.c.digest).where(
-        manifest.c.repository_id == repository_id,
-        manifest.c.subject == subject,
-        manifest.c.deleted_at.is_(None),
-        ~indexed,
-        ~tagged,
-    )
-    return [Digest(digest) for digest in connection.scalars(found)]
-
-
-def is_hidden(connection: Connection, repository_id: int, digest: Digest) -> bool:
-    """Whether it was deleted and is not gone yet."""
-    found = select(manifest.c.digest).where(
-        manifest.c.repository_id == repository_id, manifest.c.digest == digest, manifest.c.deleted_at.is_not(None)
-    )
-    return connection.scalar(found) is not None
-
-
-def reveal(connection: Connection, repository_id: int, digest: Digest) -> None:
-    """Undo `hide`, for the manifest and the blobs that it names."""
-    named = select(ref.c.link_digest).where(ref.c.repository_id == repository_id, ref.c.parent == digest)
-    connection.execute(
-        update(link)
-        .where(link.c.repository_id == repository_id, link.c.digest.in_(named), link.c.deleted_at.is_not(None))
-        .values(deleted_at=None)
-    )
-    connection.execute(
-        update(manifest)
-        .where(manifest.c.repository_id == repository_id, manifest.c.digest == digest)
-        .values(deleted_at=None)
-    )
-
-
-def hidden_children(connection: Connection, repository_id: int, parent: Digest) -> list[Digest]:
-    """Manifests that an index names and that are deleted."""
-    found = (
-        select(manifest.c.digest)
-        .distinct()
-        .join(ref, (ref.c.repository_id == manifest.c.repository_id) & (ref.c.manifest_digest == manifest.c.digest))
-        .where(among(ref.c.repository_id == repository_id, ref.c.parent == parent), manifest.c.deleted_at.is_not(None))
-    )
-    return [Digest(digest) for digest in connection.scalars(found)]
 
 
 def list_referrers(

@@ -13,17 +13,16 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    null,
     select,
     update,
 )
 
 from registry.domain.names import Digest, Tag
-from registry.metadata import trash
+from registry.metadata import events, trash
 from registry.metadata.blobs import review_links
-from registry.metadata.columns import later_of, now
+from registry.metadata.columns import later_of
 from registry.metadata.events import Scene
-from registry.metadata.models import event, link, manifest, ref, tag
+from registry.metadata.models import link, manifest, ref, tag
 
 
 class TagConflict(NamedTuple):
@@ -128,18 +127,5 @@ def _lacks(table: Table, target: int) -> ColumnElement[bool]:
 
 def _tell_tags(connection: Connection, source: int, target: Scene) -> None:
     """An event for each tag: it is new in this repository."""
-    caller = target.caller
-    values: dict[str, ColumnElement[Any]] = {
-        "at": now(),
-        "identity": literal(caller.identity.name),
-        "action": literal("tag.restore"),
-        "repository_id": literal(target.repository_id),
-        "repository": literal(str(target.repository)),
-        "tag": tag.c.name,
-        "new_digest": tag.c.digest,
-        "request_id": literal(caller.request_id) if caller.request_id else null(),
-        "address": literal(caller.address) if caller.address else null(),
-        "credential": literal(caller.identity.credential) if caller.identity.credential else null(),
-    }
-    rows = select(*values.values()).where(tag.c.repository_id == source, _lacks(tag, target.repository_id))
-    connection.execute(insert(event).from_select(list(values), rows))
+    new = select(tag.c.name, tag.c.digest).where(tag.c.repository_id == source, _lacks(tag, target.repository_id))
+    events.append_each(connection, target, "tag.restore", ("tag", "new_digest"), new)

@@ -1,14 +1,15 @@
 """Tags: mutable names of manifests."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, insert, literal, select, update
 
 from registry.domain.names import Digest, Tag
 from registry.domain.paging import PageRequest
 from registry.metadata.columns import now
 from registry.metadata.database import Prepared
+from registry.metadata.hints import among
 from registry.metadata.models import tag
 
 
@@ -55,6 +56,24 @@ def each(connection: Connection, repository_id: int) -> Iterator[tuple[Tag, Dige
     found = select(tag.c.name, tag.c.digest).where(tag.c.repository_id == repository_id)
     for name, digest in connection.execute(found):
         yield Tag(name), Digest(digest)
+
+
+def of_manifest(repository_id: int, digest: Digest) -> Select[tuple[str, str]]:
+    """Name and digest of the tags that point to this manifest."""
+    return select(tag.c.name, tag.c.digest).where(among(tag.c.repository_id == repository_id, tag.c.digest == digest))
+
+
+def delete_of(connection: Connection, repository_id: int, digest: Digest) -> None:
+    """All tags that point to this manifest."""
+    connection.execute(delete(tag).where(among(tag.c.repository_id == repository_id, tag.c.digest == digest)))
+
+
+def make_each(connection: Connection, repository_id: int, rows: Select[Any], by: str) -> int:
+    """New tags, from rows of name and digest; return how many."""
+    found = rows.subquery()
+    values = select(literal(repository_id), *found.c, literal(1), now(), literal(by))
+    columns = ["repository_id", "name", "digest", "version", "moved_at", "moved_by"]
+    return connection.execute(insert(tag).from_select(columns, values)).rowcount
 
 
 def names_of(connection: Connection, repository_id: int, digest: Digest) -> list[Tag]:

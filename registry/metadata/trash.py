@@ -3,15 +3,16 @@
 Tags are really deleted: an entry remembers what they pointed to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, insert, literal, or_, select, update
 
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.metadata.columns import now
 from registry.metadata.database import batches
-from registry.metadata.models import manifest, repository, trash
+from registry.metadata.hints import among
+from registry.metadata.models import manifest, repository, tag, trash
 
 Kind: TypeAlias = Literal["repository", "manifest", "tag"]
 
@@ -46,6 +47,57 @@ def put(
         kind=kind, repository_id=repository_id, digest=digest, tag=tag, deleted_at=now(), deleted_by=by, act=act
     )
     return int(connection.execute(made.returning(trash.c.id)).scalar_one())
+
+
+def put_manifests(connection: Connection, repository_id: int, digests: Sequence[Digest], by: str, act: int) -> None:
+    """Remember those that were taken along."""
+    rows = [
+        {"kind": "manifest", "repository_id": repository_id, "digest": digest, "deleted_by": by, "act": act}
+        for digest in digests
+    ]
+    if rows:
+        connection.execute(insert(trash).values(deleted_at=now()), rows)
+
+
+def put_tags(connection: Connection, repository_id: int, digest: Digest, by: str, act: int) -> None:
+    """Remember the tags of a manifest, which go along with it."""
+    found = select(
+        literal("tag"), literal(repository_id), tag.c.digest, tag.c.name, now(), literal(by), literal(act)
+    ).where(among(tag.c.repository_id == repository_id, tag.c.digest == digest))
+    columns = ["kind", "repository_id", "digest", "tag", "deleted_at", "deleted_by", "act"]
+    connection.execute(insert(trash).from_select(columns, found))
+
+
+def manifests_of(connection: Connection, act: int) -> list[Digest]:
+    """Manifests that were taken along."""
+    found = select(trash.c.digest).where(trash.c.act == act, trash.c.kind == "manifest").order_by(trash.c.id)
+    return [Digest(digest) for digest in connection.scalars(found)]
+
+
+def tags_of(act: int) -> Select[Any]:
+    """Name and digest of the tags that were taken along and whose names are free."""
+    taken = exists().where(tag.c.repository_id == trash.c.repository_id, tag.c.name == trash.c.tag)
+    return select(trash.c.tag, trash.c.digest).where(trash.c.act == act, trash.c.kind == "tag", ~taken)
+
+
+def taken_tags(connection: Connection, act: int) -> list[tuple[Tag, Digest, Digest]]:
+    """Tags that were taken along and point elsewhere by now: to what, and to what they would come back."""
+    same = (tag.c.repository_id == trash.c.repository_id) & (tag.c.name == trash.c.tag)
+    found = (
+        select(tag.c.name, tag.c.digest, trash.c.digest)
+        .join(trash, same)
+        .where(trash.c.act == act, trash.c.kind == "tag", tag.c.digest != trash.c.digest)
+        .order_by(tag.c.name)
+    )
+    return [(Tag(name), Digest(one), Digest(other)) for name, one, other in connection.execute(found)]
+
+
+def forget_tags(connection: Connection, act: int) -> None:
+    """Those that point again to what they did."""
+    back = exists().where(
+        tag.c.repository_id == trash.c.repository_id, tag.c.name == trash.c.tag, tag.c.digest == trash.c.digest
+    )
+    connection.execute(delete(trash).where(trash.c.act == act, trash.c.kind == "tag", back))
 
 
 def find(connection: Connection, entry_id: int) -> Entry | None:
@@ -89,11 +141,11 @@ def remove(connection: Connection, entry_id: int) -> None:
     connection.execute(delete(trash).where(trash.c.id == entry_id))
 
 
-def forget_manifest(connection: Connection, repository_id: int, digest: Digest) -> None:
-    """It lives again, however it came back."""
+def forget_manifests(connection: Connection, repository_id: int, digests: Sequence[Digest]) -> None:
+    """They are there again, however they came back."""
     connection.execute(
         delete(trash).where(
-            trash.c.repository_id == repository_id, trash.c.digest == digest, trash.c.kind == "manifest"
+            trash.c.repository_id == repository_id, trash.c.digest.in_(digests), trash.c.kind == "manifest"
         )
     )
 

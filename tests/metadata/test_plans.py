@@ -10,7 +10,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from registry.domain.names import Digest, Tag
-from registry.metadata import blobs, garbage, manifests, retention, schema, tag_history, trash
+from registry.metadata import garbage, hiding, retention, schema, tag_history, trash
 
 DIGEST = Digest.of(b"any")
 # Of these a repository has as many as it has content
@@ -22,10 +22,10 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "bytes to remove": lambda connection: garbage.dead(connection, 1, 100),
     "what waits": lambda connection: garbage.waiting(connection, 1, 1),
     "what expires": lambda connection: trash.due(connection, 1, (0, 0), 100),
-    "referrers that go along": lambda connection: manifests.lone_referrers(connection, 1, DIGEST),
-    "children that come back": lambda connection: manifests.hidden_children(connection, 1, DIGEST),
-    "bring back": lambda connection: manifests.reveal(connection, 1, DIGEST),
-    "a fresh lease": lambda connection: blobs.renew_links_of(connection, 1, DIGEST, 1),
+    "referrers that go along": lambda connection: hiding.lone_referrers(connection, 1, [DIGEST]),
+    "children that come back": lambda connection: hiding.hidden_children(connection, 1, [DIGEST]),
+    "bring back": lambda connection: hiding.reveal(connection, 1, [DIGEST]),
+    "hide": lambda connection: hiding.hide(connection, 1, [DIGEST], 1),
     "what needs it": lambda connection: retention.parents(connection, 1, DIGEST, 20),
     "what points to it": lambda connection: retention.tags(connection, 1, DIGEST, 20),
     "history": lambda connection: tag_history.newest_first(connection, 1, Tag("v1"), None, 100),

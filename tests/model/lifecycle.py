@@ -13,25 +13,18 @@ from registry.domain.paging import PageRequest
 from tests.model.agreement import Agreement, repositories, tags
 from tests.model.content import NAMES, digest_of
 from tests.model.past import Change, Wish
-from tests.model.state import DAY, HOUR, Move
+from tests.model.state import Move
 from tests.model.trashed import Kept
 from tests.model.trashed import Restored as Expected
 from tests.support.registry import CALLER
 
 names = st.sampled_from(NAMES)
-AGES = [0, 1, HOUR, DAY, 15 * DAY]
 
 
 class LifecycleRules(Agreement):
     @rule(data=st.data())
     def delete_repository(self, data: st.DataObject) -> None:
-        name = self._repository(data)
-        self.serve(
-            lambda registry: registry.repositories.delete(RepositoryName(name), CALLER),
-            lambda entry: entry.id,
-            self.model.delete_repository,
-            name,
-        )
+        self._delete_repository(self._repository(data))
 
     @rule(data=st.data(), new_name=names)
     def rename(self, data: st.DataObject, new_name: str) -> None:
@@ -61,13 +54,7 @@ class LifecycleRules(Agreement):
         if named:
             entry = self.model.trash.get(entry_id)
             new_name = data.draw(tags if entry and entry.kind == "tag" else names)
-        self.serve(
-            lambda registry: registry.trash.restore(entry_id, CALLER, new_name),
-            _restored,
-            self.model.restore,
-            entry_id,
-            new_name,
-        )
+        self._restore(entry_id, new_name)
 
     @precondition(lambda self: self.model.trash)
     @rule(data=st.data())
@@ -88,10 +75,10 @@ class LifecycleRules(Agreement):
             tag,
         )
 
-    @rule(data=st.data(), ago=st.sampled_from(AGES))
-    def at(self, data: st.DataObject, ago: int) -> None:
+    @rule(data=st.data())
+    def at(self, data: st.DataObject) -> None:
         name, tag = self._tag(data)
-        at = self.model.now - ago
+        at = self._moment(data, name)
         self.serve(
             lambda registry: registry.history.at(RepositoryName(name), Tag(tag), at), str, self.model.at, name, tag, at
         )
@@ -103,6 +90,23 @@ class LifecycleRules(Agreement):
         if preview:
             self.serve(lambda registry: registry.history.preview(real, CALLER), _changes, self.model.preview, wishes)
         self.serve(lambda registry: registry.history.roll_back(real, CALLER), _changes, self.model.roll_back, wishes)
+
+    def _delete_repository(self, name: str) -> None:
+        self.serve(
+            lambda registry: registry.repositories.delete(RepositoryName(name), CALLER),
+            lambda entry: entry.id,
+            self.model.delete_repository,
+            name,
+        )
+
+    def _restore(self, entry_id: int, new_name: str | None) -> None:
+        self.serve(
+            lambda registry: registry.trash.restore(entry_id, CALLER, new_name),
+            _restored,
+            self.model.restore,
+            entry_id,
+            new_name,
+        )
 
     def _repository(self, data: st.DataObject) -> str:
         return self.choose(data, sorted(self.model.repositories), names)
@@ -120,6 +124,12 @@ class LifecycleRules(Agreement):
         ]
         return self.choose(data, known, st.tuples(repositories, tags))
 
+    def _moment(self, data: st.DataObject, name: str) -> int:
+        """When something happened there, or just before it."""
+        one = self.model.repositories.get(name)
+        known = sorted({move.at for move in one.moves} | {at for at, _ in one.comings}) if one else []
+        return data.draw(st.sampled_from([*known, self.model.now])) - data.draw(st.sampled_from([0, 0, 1]))
+
     def _wish(self, data: st.DataObject) -> Wish:
         name, tag = self._tag(data)
         held = self.model.repositories.get(name)
@@ -131,7 +141,7 @@ class LifecycleRules(Agreement):
             case "digest":
                 return Wish(name, tag, digest=data.draw(digest), expected=expected)
             case "at":
-                return Wish(name, tag, at=self.model.now - data.draw(st.sampled_from(AGES)), expected=expected)
+                return Wish(name, tag, at=self._moment(data, name), expected=expected)
         return Wish(name, tag, expected=expected)
 
 

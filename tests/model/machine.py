@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from tests.model.agreement import Agreement
 from tests.model.blobs import BlobRules
 from tests.model.content import digest_of
-from tests.model.lifecycle import LifecycleRules
 from tests.model.lists import ListRules
-from tests.model.manifests import ManifestRules
 from tests.model.mishaps import MishapRules
-from tests.model.upkeep import UpkeepRules
+from tests.model.stories import StoryRules
 from tests.model.uploads import UploadRules
 
 
@@ -53,14 +51,14 @@ class RequestMachine(UploadRules, BlobRules, ListRules, MishapRules, Ending):
     """What clients ask for."""
 
 
-class LifecycleMachine(BlobRules, ManifestRules, LifecycleRules, UpkeepRules, Ending):
+class LifecycleMachine(StoryRules, Ending):
     """What is deleted, restored, rolled back, collected, scrubbed."""
 
     def end(self) -> None:
         self.end_of_time()
 
 
-class WholeMachine(UploadRules, BlobRules, ListRules, LifecycleRules, UpkeepRules, Ending):
+class WholeMachine(UploadRules, ListRules, StoryRules, Ending):
     """Everything at once."""
 
     def end(self) -> None:

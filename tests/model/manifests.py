@@ -28,11 +28,7 @@ class ManifestRules(Agreement):
 
     @rule(repository=repositories, document=images, tag=tags)
     def push_image_with_blobs(self, repository: str, document: Document, tag: str) -> None:
-        needed = {part.digest for part in document.parts}
-        for content in Content:
-            if digest_of(content.value) in needed:
-                self.push_whole(repository, digest_of(content.value), content.value)
-        self._put(repository, tag, document)
+        self.push_complete(repository, tag, document)
 
     @rule(data=st.data(), repository=repositories, blobs=st.lists(contents, max_size=1), flavour=flavours, tag=tags)
     def push_index(
@@ -99,6 +95,14 @@ class ManifestRules(Agreement):
     def delete_manifest(self, data: st.DataObject, header: str) -> None:
         repository, reference = self._named(data)
         self._delete(repository, reference, *self._conditions(data, header))
+
+    def push_complete(self, repository: str, reference: str, document: Document) -> None:
+        """With all that it names as blobs; manifests are no others."""
+        needed = {part.digest for part in document.parts}
+        for data in (*(one.value for one in Content), *(one.payload for one in self.documents)):
+            if digest_of(data) in needed:
+                self.push_whole(repository, digest_of(data), data)
+        self._put(repository, reference, document)
 
     def _delete(self, repository: str, reference: str, conditions: Conditions, headers: Mapping[str, str]) -> None:
         answer = self.ask("DELETE", f"/v2/{repository}/manifests/{reference}", headers=headers)
