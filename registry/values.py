@@ -8,6 +8,8 @@ from pathlib import Path
 
 MOST_WORKERS = 64
 HIGHEST_PORT = 65_535
+# A hundred years; with much more, dates could not be written any more
+LONGEST_TIME = 36_500 * 86_400_000
 # Bytes that bcrypt can tell apart
 LONGEST_SECRET = 72
 SHORTEST_SECRET = 8
@@ -63,7 +65,10 @@ def duration(value: object) -> int:
     matched = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", text(value))
     if matched is None or not int(matched[1]):
         raise ValueError("expected a time such as 90s, 15m, 24h or 7d")
-    return int(matched[1]) * _UNITS[matched[2]]
+    found = int(matched[1]) * _UNITS[matched[2]]
+    if found > LONGEST_TIME:
+        raise ValueError("expected a time of at most 36500d")
+    return found
 
 
 def written_duration(milliseconds: int) -> str:

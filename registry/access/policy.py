@@ -36,7 +36,7 @@ class Policy:
         refusal = _connect(identity, action) if repository is None else _verb(identity, action, repository)
         if refusal is not None:
             return refusal
-        if self._readonly and action in (Action.PUSH, Action.DELETE):
+        if self._readonly and action in (Action.PUSH, Action.OVERWRITE, Action.DELETE):
             return Unsupported("the registry is read-only now (storage.maintenance.readonly.enabled)")
         if action is Action.DELETE and not self._deletion:
             return Unsupported("deletion is switched off here (storage.delete.enabled)")

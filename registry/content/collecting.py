@@ -5,6 +5,7 @@ it may be stopped or killed between any two, and a second one beside it does no 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,19 @@ from registry.content.trash import give_up
 from registry.metadata import garbage, trash
 from registry.metadata.columns import current_time
 from registry.metadata.database import Database, on_full_disk
-from registry.metadata.garbage import Dead
+from registry.metadata.garbage import Orphan
 from registry.metadata.integrity import unknown_keys
 from registry.metadata.trash import Entry
 from storage.backend import BlobStore
 from storage.crashpoints import crash_point
-from storage.errors import BlobMissing
+from storage.errors import BlobMissing, StorageError
 
 T = TypeVar("T")
 
 FEWEST_ROWS, MOST_ROWS = 5, 100
 MOST_SECONDS = 0.02
+log = logging.getLogger(__name__)
+
 # Of the time that it works, how much it leaves to others
 PAUSE = 1.0
 SHORTEST_PAUSE = 0.002
@@ -144,34 +147,45 @@ class Collector:
             yield
 
     async def _remove_bytes(self) -> AsyncIterator[None]:
-        before = await self._database.read(current_time) - self._limits.doomed
-        while dead := await self._database.read(garbage.dead, before, MOST_ROWS):
-            for one in dead:
-                await self._delete(one.key)
-                crash_point("gc.deleted")
-            await self._database.write(garbage.forget_dead, [one.key for one in dead])
+        """A key that can't be deleted now is left for the next run, and keeps no other."""
+        before, after = await self._database.read(current_time) - self._limits.doomed, (0, "")
+        while dead := await self._database.read(garbage.dead, before, after, MOST_ROWS):
+            gone = [one for one in dead if await self._is_deleted(one.key)]
+            await self._database.write(garbage.forget_dead, [one.key for one in gone])
             crash_point("gc.forgotten")
-            self._done.files += len(dead)
-            self._done.freed_bytes += sum(one.size for one in dead)
+            self._done.files += len(gone)
+            self._done.freed_bytes += sum(one.size for one in gone)
+            after = (dead[-1].doomed_at, dead[-1].key)
             yield
+
+    async def _is_deleted(self, key: str) -> bool:
+        try:
+            await self._delete(key)
+        except (StorageError, OSError):
+            log.exception("the bytes at %s can't be deleted; the next run tries again", key)
+            return False
+        crash_point("gc.deleted")
+        return True
 
     async def _doom_orphans(self) -> AsyncIterator[None]:
         """Keys stand in an upload's row before their first byte, so one that no row knows can't be committed later."""
         born_before = await self._database.read(current_time) - self._limits.orphans
         async for keys in self._store.keys():
             strange = await self._database.read(unknown_keys, keys)
-            orphans = [dead for key in strange if (dead := await self._old(key, born_before)) is not None]
+            orphans = [orphan for key in strange if (orphan := await self._old(key, born_before)) is not None]
             if orphans:
                 self._done.orphans += await self._database.write(garbage.doom_orphans, orphans)
                 crash_point("gc.orphans")
             yield
 
-    async def _old(self, key: str, born_before: int) -> Dead | None:
+    async def _old(self, key: str, born_before: int) -> Orphan | None:
         try:
             if await self._store.written_at(key) < born_before:
-                return Dead(key, await self._store.size(key))
+                return Orphan(key, await self._store.size(key))
         except BlobMissing:
             pass
+        except (StorageError, OSError):
+            log.exception("the bytes at %s can't be looked at", key)
         return None
 
     async def _step(self, query: Callable[..., T], *args: Any) -> T:

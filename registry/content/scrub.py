@@ -3,6 +3,7 @@
 It may be stopped or killed at any time: how far it is stands in the rows. Two at once do some work twice, and no harm.
 """
 
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -24,7 +25,9 @@ from registry.metadata.columns import current_time
 from registry.metadata.database import Database
 from registry.metadata.scrubbing import START, Extent, Seen
 from storage.backend import BlobStore
-from storage.errors import BlobDamaged, BlobMissing
+from storage.errors import BlobDamaged, BlobMissing, StorageError
+
+log = logging.getLogger(__name__)
 
 # What was looked at is recorded together: so many blobs, or those of so long
 BATCH = 100
@@ -153,10 +156,16 @@ class Scrub:
         suspected = ""
         while (found := await self._database.read(blobs.find, digest)) is not None:
             look = _Look(digest, found)
-            async with aclosing(look.at(self._store)) as sizes:
-                async for size in sizes:
-                    await pace.spend(size)
-                    yield size
+            try:
+                async with aclosing(look.at(self._store)) as sizes:
+                    async for size in sizes:
+                        await pace.spend(size)
+                        yield size
+            except StorageError:
+                log.exception("the bytes of %s at %s can't be looked at now", digest, found.key)
+                await record.add(Seen(digest, found.key))  # or the background would never get beyond it
+                await record.write()
+                raise
             if look.wrong is None or found.key == suspected:
                 yield await self._settle(look, record, caller)
                 return

@@ -51,14 +51,18 @@ class Trash:
         return await self._database.write(restoring.restore, entry_id, caller, self._decide, new_name)
 
     async def purge(self, entry_id: int, caller: Caller) -> Entry:
-        """Give an entry up before its time: it can't be restored any more. Raise Missing, Conflict."""
-        return await self._database.write(_purge, entry_id, caller)
+        """Give an entry up before its time: it can't be restored any more. Raise Missing, Conflict or Denied."""
+        return await self._database.write(_purge, entry_id, caller, self._decide)
 
 
 @on_full_disk
-def _purge(connection: Connection, entry_id: int, caller: Caller) -> Entry:
+def _purge(connection: Connection, entry_id: int, caller: Caller, decide: Decide) -> Entry:
     """On one SQLite host no database is set back but by hand, so nothing must wait (design P17)."""
     entry = restoring.find(connection, entry_id)
+    for action in (Action.ADMIN, Action.DELETE):
+        refusal = decide(caller.identity, action, entry.repository, None, None)
+        if refusal is not None:
+            raise refusal
     scene = Scene(caller, entry.repository_id, entry.repository)
     events.append(connection, scene, "trash.purge", tag=entry.tag, old=entry.digest, details={"entry": entry.id})
     if not give_up(connection, entry):

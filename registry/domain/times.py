@@ -16,4 +16,8 @@ def parse_rfc3339(text: str) -> int:
     told = datetime.fromisoformat(text)
     if told.tzinfo is None:
         raise ValueError("expected a time with its zone, such as 2026-08-01T12:00:00Z")
+    try:
+        told = told.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected a time between the years 1 and 9999 in UTC") from error
     return (told - _EPOCH) // timedelta(milliseconds=1)

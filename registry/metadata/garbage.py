@@ -46,11 +46,19 @@ class Freed(NamedTuple):
     bytes: int
 
 
-class Dead(NamedTuple):
+class Orphan(NamedTuple):
+    """Bytes that no row knows."""
+
+    key: str
+    size: int
+
+
+class Doomed(NamedTuple):
     """Bytes that may go."""
 
     key: str
     size: int
+    doomed_at: int
 
 
 def remove_manifest(connection: Connection, repository_id: int, digest: Digest) -> bool:
@@ -172,10 +180,15 @@ def _delete_empty(connection: Connection, repository_id: int) -> int:
     return gone.rowcount
 
 
-def dead(connection: Connection, before: int, limit: int) -> list[Dead]:
-    """Bytes doomed before a time, oldest first."""
-    found = select(doomed.c.key, doomed.c.size).where(doomed.c.doomed_at < before)
-    return [Dead(row.key, row.size or 0) for row in connection.execute(found.order_by(doomed.c.doomed_at).limit(limit))]
+def dead(connection: Connection, before: int, after: tuple[int, str], limit: int) -> list[Doomed]:
+    """Bytes doomed before a time, oldest first, those after (`doomed_at`, `key`)."""
+    at, key = after
+    later = (doomed.c.doomed_at > at) | ((doomed.c.doomed_at == at) & (doomed.c.key > key))
+    found = select(doomed.c.key, doomed.c.size, doomed.c.doomed_at).where(
+        doomed.c.doomed_at >= at, doomed.c.doomed_at < before, later
+    )
+    rows = connection.execute(found.order_by(doomed.c.doomed_at, doomed.c.key).limit(limit))
+    return [Doomed(row.key, row.size or 0, row.doomed_at) for row in rows]
 
 
 @on_full_disk
@@ -185,7 +198,7 @@ def forget_dead(connection: Connection, keys: Sequence[str]) -> None:
 
 
 @on_full_disk
-def doom_orphans(connection: Connection, orphans: Sequence[Dead]) -> int:
+def doom_orphans(connection: Connection, orphans: Sequence[Orphan]) -> int:
     """Bytes that no row knows: they lost their row in a crash, or are older than the database. Return how many."""
     unknown = set(unknown_keys(connection, [orphan.key for orphan in orphans]))
     values = [orphan._asdict() for orphan in orphans if orphan.key in unknown]

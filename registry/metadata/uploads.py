@@ -18,6 +18,9 @@ from registry.metadata.database import on_full_disk
 from registry.metadata.models import blob, link, repository, upload
 from storage.backend import Segment, Staged
 
+# The expiry of an upload that is over
+ENDED = 0
+
 _LIVE = (
     select(repository.c.id).where(repository.c.id == upload.c.repository_id, repository.c.deleted_at.is_(None)).exists()
 )
@@ -92,6 +95,7 @@ def find(connection: Connection, key: UploadKey) -> UploadRow | None:
             upload.c.identity == key.identity,
             repository.c.name == key.repository,
             repository.c.deleted_at.is_(None),
+            upload.c.expires_at > ENDED,
         )
     )
     row = connection.execute(found).one_or_none()
@@ -269,15 +273,19 @@ def remove(connection: Connection, upload_id: str, version: int | None = None) -
 
 @on_full_disk
 def end_of_repository(connection: Connection, repository_id: int) -> None:
-    """Let the uploads of a deleted repository expire now, each once nobody writes to it."""
-    connection.execute(update(upload).where(upload.c.repository_id == repository_id).values(expires_at=0))
+    """End the uploads of a repository that is deleted or renamed: who writes has lost the lease, nobody gets another.
+
+    Their rows and bytes go with the next expiry, each once that lease is over.
+    """
+    held = update(upload).where(upload.c.repository_id == repository_id)
+    connection.execute(held.values(expires_at=ENDED, version=upload.c.version + 1))
 
 
 @on_full_disk
 def end_orphan(connection: Connection, upload_id: str) -> bool:
     """Whether nobody can finish the upload any more: it is gone, or its repository is, and then the row goes too."""
     unfinished = (upload.c.id == upload_id) & upload.c.finished_digest.is_(None)
-    connection.execute(delete(upload).where(unfinished, ~_LIVE))
+    connection.execute(delete(upload).where(unfinished, ~_LIVE | (upload.c.expires_at == ENDED)))
     return not exists(connection, upload_id)
 
 

@@ -181,6 +181,21 @@ async def test_it_stops_between_any_two_steps_and_goes_on(
     assert (files(registry), leftovers(registry)) == (0, [])
 
 
+async def test_a_file_that_can_not_be_removed_keeps_no_other(registry: Registry, clock: Clock) -> None:
+    digests = [await push(registry, b"%d" % number) for number in range(3)]
+    ((key,),) = await execute(registry, "SELECT key FROM blob WHERE digest = ?", digests[1])
+    stuck = registry.settings.storage.filesystem.rootdirectory / key
+    stuck.unlink()
+    stuck.mkdir()
+    clock.advance(DAY + 1)
+    await collect(registry)
+    clock.advance(DAY + 1)
+    assert (await collect(registry)).files == 2
+    assert await execute(registry, "SELECT key FROM doomed") == [(key,)]
+    stuck.rmdir()
+    assert (await collect(registry)).files == 1
+
+
 async def test_bytes_that_no_row_knows_go_when_they_are_old(registry: Registry, clock: Clock) -> None:
     await push_image(registry)
     root = registry.settings.storage.filesystem.rootdirectory

@@ -604,6 +604,23 @@ async def test_the_quarantine_is_listed_in_pages(registry: Registry, clock: Cloc
     assert (await registry.quarantine.list(PageRequest(1))).entries[0].found_at is None
 
 
+async def test_a_file_that_can_not_be_opened_keeps_no_other_from_being_looked_at(
+    registry: Registry, clock: Clock
+) -> None:
+    older, younger = await push(registry, b"older"), Digest("")
+    clock.advance(1)
+    younger = await push(registry, b"younger")
+    stored = await stored_file(registry, older)
+    stored.unlink()
+    stored.mkdir()
+    clock.advance(31 * DAY)
+    with pytest.raises(StorageFailed):
+        await registry.scrub.some(60)
+    flip(await stored_file(registry, younger), 3)
+    assert not await registry.scrub.some(60)
+    assert await registry.quarantine.count() == 1
+
+
 async def test_fsck_finds_a_blob_that_the_scrub_would_never_see(registry: Registry) -> None:
     await push(registry, b"data")
     await execute(registry, "UPDATE blob SET verified_at = NULL")

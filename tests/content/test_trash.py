@@ -152,7 +152,7 @@ async def test_an_index_brings_its_children_back_each_once(shelf: Shelf) -> None
         await shelf.delete(child)
     restored = await shelf.registry.trash.restore(entry.id, CALLER)
     assert (restored.manifests, await shelf.live(), await shelf.trash()) == (3, {one, two, inner, index}, [])
-    assert [new for *_, new in await shelf.events("manifest.restore")] == [one, inner, index]
+    assert sorted(new for *_, new in await shelf.events("manifest.restore") if new) == sorted([one, inner, index])
 
 
 async def test_a_child_comes_back_without_its_index(shelf: Shelf) -> None:

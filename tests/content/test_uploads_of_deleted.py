@@ -150,3 +150,26 @@ async def test_nothing_prolongs_it(site: Site, write: str) -> None:
     assert not await site.registry.database.write(WRITES[write], row.version, row.staged)
     assert await execute(site.registry, "SELECT * FROM upload") == before
     assert await execute(site.registry, "SELECT expires_at FROM upload") == [(0,)]
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["renamed", "deleted and back under another name"])
+async def test_a_body_on_its_way_does_not_land_under_another_name(site: Site, back: bool) -> None:
+    """Nobody asked whether its owner may push there."""
+    registry, stalled = site.registry, Stalled()
+    key = await start(registry)
+    arriving = asyncio.create_task(registry.uploads.append(key, stalled.body))
+    await stalled.reached.wait()
+    if back:
+        entry = await registry.repositories.delete(NAME, CALLER)
+        await registry.trash.restore(entry.id, CALLER, OTHER)
+    else:
+        await registry.repositories.rename(NAME, OTHER, CALLER)
+    stalled.go_on.set()
+    with pytest.raises(BlobUploadUnknown):
+        await arriving
+    for name in (NAME, OTHER):
+        with pytest.raises(BlobUploadUnknown):
+            await registry.uploads.finish(UploadKey(key.id, name, key.identity), WHOLE, body())
+    site.clock.advance(LEASE + 1)
+    await registry.uploads.expire()
+    assert await site.nothing_is_left()

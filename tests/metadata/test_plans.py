@@ -19,7 +19,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "look at links": lambda connection: garbage.remove_links(connection, 100),
     "remove manifests": lambda connection: garbage._remove(connection, 1, [DIGEST]),
     "is it named": lambda connection: connection.execute(garbage._parents(1, DIGEST)).all(),
-    "bytes to remove": lambda connection: garbage.dead(connection, 1, 100),
+    "bytes to remove": lambda connection: garbage.dead(connection, 1, (0, ""), 100),
     "what waits": lambda connection: garbage.waiting(connection, 1, 1),
     "what expires": lambda connection: trash.due(connection, 1, (0, 0), 100),
     "referrers that go along": lambda connection: hiding.lone_referrers(connection, 1, [DIGEST]),

@@ -108,7 +108,8 @@ class Garbage(Trashed):
         return Checked(digest, "", released)
 
     def _expire_trash(self, left: Left) -> None:
-        due = [entry for entry in self.trash.values() if entry.deleted_at < self.now - TRASH_KEEP]
+        before = self.now - TRASH_KEEP
+        due = [one for one in self.trash.values() if one.deleted_at < before and not one.repository.given_up]
         for entry in sorted(due, key=lambda entry: (entry.deleted_at, entry.id)):
             if entry.id in self.trash and not left("trash", entry.id):
                 self._give_up(entry)

@@ -91,6 +91,7 @@ class Trashed(State):
             entry.id
             for entry in reversed(self.trash.values())
             if (entry.act is None or entry.act not in self.trash) and name in (None, entry.repository.name)
+            if not entry.repository.given_up
         ]
 
     def restore(self, entry_id: int, new_name: str | None) -> Restored:
@@ -114,7 +115,7 @@ class Trashed(State):
         self._event("trash.purge", entry.repository, entry.tag, entry.digest)
 
     def _entry(self, entry_id: int) -> Entry:
-        if entry_id not in self.trash:
+        if entry_id not in self.trash or self.trash[entry_id].repository.given_up:
             raise Refused("Missing")
         return self.trash[entry_id]
 
