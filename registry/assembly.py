@@ -37,11 +37,12 @@ from registry.content.trash import Trash
 from registry.content.trusted_clock import TrustedClock
 from registry.content.uploads import UploadLimits, Uploads
 from registry.domain.access import ANYBODY, ANYBODY_ANYWHERE
+from registry.domain.errors import Unavailable
 from registry.metadata import instances
 from registry.metadata.database import Database
 from registry.metadata.instances import Instance
 from registry.metadata.schema import HEAD
-from registry.metadata.snapshots import scratch
+from registry.metadata.snapshots import NoSpaceError, scratch
 from storage.backend import BlobStore
 from storage.crashpoints import crash_point
 from storage.failure import FailureMark
@@ -194,7 +195,10 @@ def open_registry(
 async def _copied(path: Path, now: Callable[[], int]) -> AsyncIterator[Database]:
     """A copy of the database, to be changed and thrown away."""
     copying = scratch(path)
-    copy = await asyncio.to_thread(copying.__enter__)
+    try:
+        copy = await asyncio.to_thread(copying.__enter__)
+    except NoSpaceError as error:
+        raise Unavailable(str(error)) from error
     try:
         database = Database(copy, now, FailureMark())
         try:

@@ -64,13 +64,17 @@ class Dispatcher:
             raise challenged(self._registry, error, peer, SCOPE) from error
 
     async def _run(self, call: Call) -> web.StreamResponse:
-        operation = call.operation
         try:
-            await operation.needs.check(call)
+            await call.operation.needs.check(call)
+            return await self._handle(call)
         except Denied as error:
-            repository = call.repository if "repository" in call.path else RepositoryName()
-            await self._registry.access.denials.record(call.caller, repository, error.action or Action.ADMIN)
+            if error.status == Denied.status:  # not a failed condition
+                repository = call.repository if "repository" in call.path else RepositoryName()
+                await self._registry.access.denials.record(call.caller, repository, error.action or Action.ADMIN)
             raise
+
+    async def _handle(self, call: Call) -> web.StreamResponse:
+        operation = call.operation
         if operation.is_secret:
             self._registry.access.logins.check_way(call.peer)
         arguments: dict[str, Any] = dict(call.path)

@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,8 +54,9 @@ def scratch(path: Path) -> Iterator[Path]:
     folder = folder_of(path)
     make_folder(folder)
     for left in folder.glob("scratch-*"):  # by a process that was killed
-        if time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # its process ends just now
+            if time.time() - left.stat().st_mtime > SCRATCH_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder) as made:
         yield _copy(path, Path(made) / path.name)
 

@@ -105,3 +105,9 @@ def test_sweep_dooms_bytes_that_belong_to_nothing(digestry: Commands) -> None:
     os.utime(stray, (0, 0))
     told = digestry.done("gc", "run", "--sweep", "--json").json
     assert (told["orphans"], told["complete"]) == (1, True)
+
+
+def test_a_plan_without_space_for_a_copy_says_so(garbage: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.metadata.snapshots.MARGIN", 1 << 60)
+    said = garbage("gc", "plan", "--json")
+    assert said.code == 1 and "MiB left" in said.json["error"] and not said.err, (said.code, said.out, said.err)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
 from registry.assembly import Registry
 from registry.domain.errors import RegistryError
 from registry.domain.problems import Problem
 from tests.model.answers import Expected, Refusal
-from tests.model.content import REPOSITORIES, TAGS, Content, Document, digest_of
+from tests.model.content import IMMUTABLE_TAGS, REPOSITORIES, TAGS, Content, Document, digest_of
 from tests.model.model import Model
 from tests.model.ranges import Ranges, byte_ranges
 from tests.model.rows import check_whole
@@ -44,7 +44,13 @@ repositories = st.sampled_from(REPOSITORIES)
 contents = st.sampled_from(Content)
 workers = st.integers(0, WORKERS - 1)
 algorithms = st.sampled_from([*["sha256"] * 5, "sha512"])
-tags = st.sampled_from(TAGS)
+# One that may neither move nor go keeps its whole repository where it is
+tags = st.sampled_from([*TAGS * 3, *IMMUTABLE_TAGS])
+
+# Where there is nothing, nothing happens, again and again
+some_blob = precondition(lambda self: self.model.blobs)
+some_repository = precondition(lambda self: self.model.repositories)
+some_trash = precondition(lambda self: self.model.trash)
 
 
 class Agreement(RuleBasedStateMachine):

@@ -11,7 +11,8 @@ from tests.support.images import DOCKER, OCI, Flavour, Json, encode, image_confi
 REPOSITORIES = ("a", "x/blobs/uploads")
 # Where repositories are moved to as well
 NAMES = (*REPOSITORIES, "b")
-TAGS = ("latest", "v1", "V1", "_", "keep-1", "keep-2")
+TAGS = ("latest", "v1", "V1", "_")
+IMMUTABLE_TAGS = ("keep-1", "keep-2")
 IMMUTABLE = "keep-*"
 
 

@@ -57,9 +57,14 @@ class Garbage(Trashed):
             self.dooms.append(Doom(digest, len(data), "orphan", self.now, data))
         return len(swept)
 
+    @property
+    def due_for_scrub(self) -> list[str]:
+        return [digest for digest, one in self.blobs.items() if one.verified_at < self.now - SCRUB_INTERVAL]
+
     def scrub(self) -> None:
         """Look at all that nobody has looked at for long."""
-        self._look_at(self.blobs, self.now - SCRUB_INTERVAL)
+        for digest in self.due_for_scrub:
+            self._look(digest)
 
     def verify_all(self) -> list[Checked]:
         """But not at what was pushed this moment."""

@@ -10,7 +10,7 @@ from registry.content.trash import Restored
 from registry.domain.access import ANYBODY
 from registry.domain.names import Digest, RepositoryName, Tag
 from registry.domain.paging import PageRequest
-from tests.model.agreement import Agreement, repositories, tags
+from tests.model.agreement import Agreement, repositories, some_repository, some_trash, tags
 from tests.model.content import NAMES, digest_of
 from tests.model.past import Change, Wish
 from tests.model.state import Move
@@ -19,13 +19,16 @@ from tests.model.trashed import Restored as Expected
 from tests.support.registry import CALLER
 
 names = st.sampled_from(NAMES)
+some_past = precondition(lambda self: any(one.moves for one in self.model.repositories.values()))
 
 
 class LifecycleRules(Agreement):
+    @some_repository
     @rule(data=st.data())
     def delete_repository(self, data: st.DataObject) -> None:
         self._delete_repository(self._repository(data))
 
+    @some_repository
     @rule(data=st.data(), new_name=names)
     def rename(self, data: st.DataObject, new_name: str) -> None:
         name = self._repository(data)
@@ -37,6 +40,7 @@ class LifecycleRules(Agreement):
             new_name,
         )
 
+    @some_trash
     @rule(repository=st.one_of(st.none(), names))
     def list_trash(self, repository: str | None) -> None:
         name = None if repository is None else RepositoryName(repository)
@@ -47,7 +51,7 @@ class LifecycleRules(Agreement):
             repository,
         )
 
-    @precondition(lambda self: self.model.trash)
+    @some_trash
     @rule(data=st.data(), named=st.sampled_from([False, False, True]))
     def restore(self, data: st.DataObject, named: bool) -> None:
         entry_id, new_name = self._entry(data), None
@@ -56,7 +60,7 @@ class LifecycleRules(Agreement):
             new_name = data.draw(tags if entry and entry.kind == "tag" else names)
         self._restore(entry_id, new_name)
 
-    @precondition(lambda self: self.model.trash)
+    @some_trash
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:
         entry_id = self._entry(data)
@@ -64,6 +68,7 @@ class LifecycleRules(Agreement):
             lambda registry: registry.trash.purge(entry_id, CALLER), lambda entry: None, self.model.purge, entry_id
         )
 
+    @some_past
     @rule(data=st.data())
     def history(self, data: st.DataObject) -> None:
         name, tag = self._tag(data)
@@ -75,6 +80,7 @@ class LifecycleRules(Agreement):
             tag,
         )
 
+    @some_past
     @rule(data=st.data())
     def at(self, data: st.DataObject) -> None:
         name, tag = self._tag(data)
@@ -83,6 +89,7 @@ class LifecycleRules(Agreement):
             lambda registry: registry.history.at(RepositoryName(name), Tag(tag), at), str, self.model.at, name, tag, at
         )
 
+    @some_past
     @rule(data=st.data(), count=st.sampled_from([1, 1, 2]), preview=st.booleans())
     def roll_back(self, data: st.DataObject, count: int, preview: bool) -> None:
         wishes = [self._wish(data) for _ in range(count)]
@@ -136,7 +143,7 @@ class LifecycleRules(Agreement):
         digests = sorted(held.manifests) if held else []
         digest = st.sampled_from([*digests, digest_of(b"gone")])
         pointed = held.tags.get(tag) if held else None
-        expected = data.draw(st.sampled_from([None, None, None, pointed, digest_of(b"gone")]))
+        expected = data.draw(st.sampled_from([None, None, pointed, digest_of(b"gone")]))
         match data.draw(st.sampled_from(["digest", "at", "back"])):
             case "digest":
                 return Wish(name, tag, digest=data.draw(digest), expected=expected)

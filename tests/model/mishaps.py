@@ -43,12 +43,14 @@ class MishapRules(Agreement):
         digest = data.draw(st.sampled_from(self.model.intact))
         self._damage(digest, how if self.model.blobs[digest].data else "lost")
 
+    @precondition(lambda self: self._damaged())
     @rule(data=st.data())
     def mend(self, data: st.DataObject) -> None:
         """Somebody puts the bytes back."""
-        damaged = sorted(digest for digest, stored in self.model.blobs.items() if stored.damage)
-        if damaged:
-            self._damage(data.draw(st.sampled_from(damaged)), "")
+        self._damage(data.draw(st.sampled_from(self._damaged())), "")
+
+    def _damaged(self) -> list[str]:
+        return sorted(digest for digest, stored in self.model.blobs.items() if stored.damage)
 
     def _advance(self, by: int, worker: int) -> None:
         self.site.clock.advance(by)

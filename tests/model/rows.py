@@ -20,6 +20,7 @@ FROM ref WHERE link_digest IS NOT NULL OR manifest_digest IS NOT NULL
 """
 TAGS = "SELECT repository_id, name, digest FROM tag"
 TRASH = "SELECT id, kind, repository_id, digest, tag, deleted_at, act FROM trash"
+ALONG = "SELECT id, kind, repository_id, digest, tag, act FROM trash WHERE act IS NOT NULL AND id > ?"
 BLOBS = "SELECT digest, size, state, verified_at FROM blob"
 DOOMED = "SELECT key, size, doomed_at, reason FROM doomed"
 UPLOADS = """
@@ -34,7 +35,7 @@ class Rows:
     def __init__(self, folder: Path) -> None:
         self._blobs = folder / "blobs"
         self._connection = sqlite3.connect(folder / "registry.db")
-        self._told = 0
+        self._told, self._last_id = 0, 0
 
     def query(self, statement: str, *values: object) -> list[Row]:
         return self._connection.execute(statement, values).fetchall()
@@ -44,11 +45,22 @@ class Rows:
 
     def check(self, model: Model) -> None:
         """What is stored and remembered is what was done, once."""
+        self._adopt_ids(model)
         for statement, expected in EXPECTED.items():
             same(statement, self.query(statement), expected(model))
         dooms = [(doom.digest, doom.size, doom.at, doom.reason) for doom in model.dooms]
         same(DOOMED, [(digest_in(key), *row) for key, *row in self.query(DOOMED)], dooms)
         self._check_events(model)
+
+    def _adopt_ids(self, model: Model) -> None:
+        """What went along went in any order."""
+        ids = {row[1:]: row[0] for row in self.query(ALONG, self._last_id)}
+        self._last_id = max(ids.values(), default=self._last_id)
+        for entry in list(model.trash.values()):
+            known = ids.get((entry.kind, entry.repository.id, entry.digest, entry.tag, entry.act))
+            if known is not None:
+                entry.id = known
+        model.trash = {entry.id: entry for entry in sorted(model.trash.values(), key=lambda entry: entry.id)}
 
     def _check_events(self, model: Model) -> None:
         """In the order of acts; of what one transaction does, the order tells nothing."""

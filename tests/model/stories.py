@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.model.agreement import repositories, tags
+from tests.model.agreement import repositories, some_blob, some_repository, tags
 from tests.model.answers import Conditions
 from tests.model.blobs import BlobRules
 from tests.model.content import Document, index
@@ -17,6 +17,7 @@ MOST_OF_A_LEASE = 19 * HOUR
 
 
 class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
+    @some_blob
     @rule(data=st.data())
     def ask_and_collect(self, data: st.DataObject) -> None:
         """Whoever may push and was told that a blob is here finds it for a while (I2)."""
@@ -27,6 +28,7 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self._collect(planned=False)
         self.pull_blob(repository, digest, "HEAD")
 
+    @some_repository
     @rule(data=st.data(), document=images, tag=tags, known=st.booleans(), deleted=st.booleans())
     def restore_over_newer(self, data: st.DataObject, document: Document, tag: str, known: bool, deleted: bool) -> None:
         """Meanwhile the name was taken, maybe by the same content, whose manifests were blobs there."""

@@ -48,9 +48,9 @@ class Trashed(State):
             self._remove_tag(repository, tag, act)
         subjects = [digest]
         while subjects:
-            for referrer in self._lone_referrers(repository, subjects.pop()):
+            subjects = [one for subject in sorted(subjects) for one in self._lone_referrers(repository, subject)]
+            for referrer in subjects:
                 self._hide(repository, referrer, act)
-                subjects.append(referrer)
         return Expected(202)
 
     def delete_blob(self, name: str, digest: str) -> Expected:

@@ -14,6 +14,7 @@ from registry.content.scrub import Checked, Wanted
 from registry.domain.names import Digest, RepositoryName
 from storage.crashpoints import watch
 from tests.model import garbage
+from tests.model.agreement import some_blob, some_repository
 from tests.model.content import NAMES, Content, digest_of
 from tests.model.garbage import Freed
 from tests.model.mishaps import MishapRules
@@ -29,10 +30,12 @@ class Killed(BaseException):
 
 
 class UpkeepRules(MishapRules):
+    @some_repository
     @rule(planned=st.booleans())
     def collect(self, planned: bool) -> None:
         self._collect(planned=planned)
 
+    @some_repository
     @rule(steps=st.integers(1, 6))
     def collect_some(self, steps: int) -> None:
         """It is stopped between two steps."""
@@ -40,6 +43,7 @@ class UpkeepRules(MishapRules):
         self.site.serve(self.worker, lambda registry: registry.gc.run(lambda: next(taken) < steps))
         self._learn()
 
+    @some_repository
     @rule(steps=st.integers(1, 12))
     def collect_until_killed(self, steps: int) -> None:
         with _killing("gc.", steps), suppress(Killed):
@@ -66,6 +70,7 @@ class UpkeepRules(MishapRules):
 
     # the scrub
 
+    @some_blob
     @rule(name=st.one_of(st.none(), st.sampled_from(NAMES)))
     def verify_many(self, name: str | None) -> None:
         if name is None:
@@ -74,16 +79,19 @@ class UpkeepRules(MishapRules):
             wanted = Wanted(repository=RepositoryName(name))
             self.serve(lambda registry: _verify(registry, wanted), _checked, self.model.verify_repository, name)
 
+    @some_blob
     @rule(data=st.data())
     def verify(self, data: st.DataObject) -> None:
         digest = self.choose_blob(data)[1]
         wanted = Wanted(digests=[Digest(digest)])
         self.serve(lambda registry: _verify(registry, wanted), _checked, self.model.verify, digest)
 
+    @precondition(lambda self: self.model.due_for_scrub)
     @rule()
     def scrub(self) -> None:
         self.serve(lambda registry: registry.scrub.some(60), lambda more: None, self.model.scrub)
 
+    @some_blob
     @rule(data=st.data())
     def put_first(self, data: st.DataObject) -> None:
         digest = self.choose_blob(data)[1]
