@@ -87,9 +87,9 @@ MUTATIONS = (
         "staging is unlinked before COMMIT",
         KILLS,
         _FINISHING,
-        "        await self._database.write(_record, finished, known, key)\n",
+        "        if not await self._database.write(_record, finished, known, key):\n",
         "        await self._store.discard(finished.staged)\n"
-        "        await self._database.write(_record, finished, known, key)\n",
+        "        if not await self._database.write(_record, finished, known, key):\n",
     ),
     _fault(
         "a cancelled upload loses its bytes before its row",
@@ -109,20 +109,21 @@ MUTATIONS = (
         "published bytes are removed after a COMMIT that failed",
         NTH_CALL,
         _FINISHING,
-        "        await self._database.write(_record, finished, known, key)\n",
+        "        if not await self._database.write(_record, finished, known, key):\n",
         "        try:\n"
-        "            await self._database.write(_record, finished, known, key)\n"
+        "            recorded = await self._database.write(_record, finished, known, key)\n"
         "        except Exception:\n"
         "            if key:\n"
         "                await self._store.delete(key)\n"
-        "            raise\n",
+        "            raise\n"
+        "        if not recorded:\n",
     ),
     # Leases and versions
     _fault(
         "leases of dead workers are kept",
         KILLS,
-        "registry/worker.py",
-        "        await registry.uploads.clear_leases(post.ended)\n",
+        "registry/post.py",
+        "        await registry.uploads.clear_leases(self.ended)\n",
         "",
     ),
     _fault(
@@ -135,7 +136,7 @@ MUTATIONS = (
     _fault(
         "workers outlive their parent",
         KILLS,
-        "registry/worker.py",
+        "registry/post.py",
         "    loop.add_reader(channel, lambda: os._exit(1))\n",
         "    loop.add_reader(channel, lambda: None)\n",
     ),
@@ -143,15 +144,15 @@ MUTATIONS = (
         "the lease is not checked at the finish (P6)",
         FINISHING,
         _ROWS,
-        ".where(upload.c.id == upload_id, upload.c.version == version, upload.c.finished_digest.is_(None))",
+        ".where(_held(upload_id, version), upload.c.finished_digest.is_(None))",
         ".where(upload.c.id == upload_id, upload.c.finished_digest.is_(None))",
     ),
     _fault(
         "a writer whose lease ran out moves the offset (P1, P7)",
         ZOMBIES,
         _ROWS,
-        f"upload.c.version == version){_RELEASED}",
-        f"upload.c.version >= version){_RELEASED}",
+        f".where(_held(staged.upload_id, version)){_RELEASED}",
+        f".where(upload.c.id == staged.upload_id, upload.c.version >= version){_RELEASED}",
     ),
     _fault(
         "a live hash is used whatever its version (P1)",

@@ -63,10 +63,7 @@ class LifecycleRules(Agreement):
     @some_trash
     @rule(data=st.data())
     def purge(self, data: st.DataObject) -> None:
-        entry_id = self._entry(data)
-        self.serve(
-            lambda registry: registry.trash.purge(entry_id, CALLER), lambda entry: None, self.model.purge, entry_id
-        )
+        self._purge(self._entry(data))
 
     @some_past
     @rule(data=st.data())
@@ -113,6 +110,11 @@ class LifecycleRules(Agreement):
             self.model.restore,
             entry_id,
             new_name,
+        )
+
+    def _purge(self, entry_id: int) -> None:
+        self.serve(
+            lambda registry: registry.trash.purge(entry_id, CALLER), lambda entry: None, self.model.purge, entry_id
         )
 
     def _repository(self, data: st.DataObject) -> str:

@@ -9,7 +9,7 @@ from tests.model.blobs import BlobRules
 from tests.model.content import Document, index
 from tests.model.lifecycle import LifecycleRules
 from tests.model.manifests import ManifestRules, images, some_document
-from tests.model.state import DAY, HOUR
+from tests.model.state import DAY, HOUR, Kind
 from tests.model.upkeep import UpkeepRules
 
 # Less than half of a lease is left, then nothing
@@ -29,29 +29,33 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self.pull_blob(repository, digest, "HEAD")
 
     @some_repository
-    @rule(data=st.data(), document=images, tag=tags, known=st.booleans(), deleted=st.booleans())
-    def restore_over_newer(self, data: st.DataObject, document: Document, tag: str, known: bool, deleted: bool) -> None:
-        """Meanwhile the name was taken, maybe by the same content, whose manifests were blobs there."""
+    @rule(data=st.data(), document=images, tag=tags, before=st.booleans(), taken=st.booleans(), after=st.booleans())
+    def lose_repository(
+        self, data: st.DataObject, document: Document, tag: str, before: bool, taken: bool, after: bool
+    ) -> None:
+        """Meanwhile its name was taken, maybe by the same content, whose manifests were blobs there."""
         name = self._repository(data)
-        if known and self.documents:
-            document = self._document(data, name)
-        self._delete_repository(name)
-        self.push_complete(name, tag, document)
-        if deleted:
+        document = self.choose(data, self._indexes_first(name), st.just(document))
+        if before:
             self._delete_all(name, document.digest)
-        entries = [key for key, one in self.model.trash.items() if one.kind == "repository"]
-        if entries:
-            self._restore(entries[-1], None)
+        self._delete_repository(name)
+        self._advance(1, self.worker)
+        if taken:
+            self.push_complete(name, tag, document)
+        if after:
+            self._delete_all(name, document.digest)
+        self._undo("repository", None, purge=False)
 
     @precondition(lambda self: self._live())
-    @rule(data=st.data())
-    def undo_delete(self, data: st.DataObject) -> None:
-        """Its blobs were deleted too, and come back with it."""
+    @rule(data=st.data(), signed=st.booleans(), purge=st.sampled_from([False, False, True]))
+    def lose_manifest(self, data: st.DataObject, signed: bool, purge: bool) -> None:
+        """What it needs was deleted too, and comes back with it; or nothing of it does."""
         name, digest = data.draw(st.sampled_from(self._live()))
+        if signed:
+            signature = index([], subject=digest)
+            self._put(name, signature.digest, signature)
         self._delete_all(name, digest)
-        entries = [key for key, one in self.model.trash.items() if one.kind == "manifest" and one.digest == digest]
-        if entries:
-            self._restore(entries[-1], None)
+        self._undo("manifest", digest, purge=purge)
 
     @some_document
     @rule(data=st.data(), repository=repositories)
@@ -65,15 +69,30 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self.push_complete(repository, child.digest, child)
         self._put(repository, parent.digest, parent)
 
+    def _undo(self, kind: Kind, digest: str | None, *, purge: bool) -> None:
+        entries = [key for key, one in self.model.trash.items() if (one.kind, one.digest) == (kind, digest)]
+        if entries and purge:
+            self._purge(entries[-1])
+        elif entries:
+            self._restore(entries[-1], None)
+
+    def _indexes_first(self, name: str) -> list[Document]:
+        """Manifests of a repository; those with children more often."""
+        held = self.model.repositories.get(name)
+        known = [one.document for one in held.manifests.values()] if held else []
+        return [one for one in known if any(part.is_child for part in one.parts)] * 3 + known
+
     def _live(self) -> list[tuple[str, str]]:
         held = self.model.repositories.items()
         return [(name, digest) for name, one in held for digest, it in one.manifests.items() if it.live]
 
     def _delete_all(self, name: str, digest: str) -> None:
-        """A manifest, then its blobs."""
+        """A manifest, then what it named."""
         held = self.model.repositories[name].live(digest) if name in self.model.repositories else None
         self._delete(name, digest, Conditions(), {})
         for part, kind in held.needs.items() if held else ():
-            if kind == "blob":
+            if kind == "manifest":
+                self._delete(name, part, Conditions(), {})
+            else:
                 answer = self.ask("DELETE", f"/v2/{name}/blobs/{part}")
                 self.agree(answer, self.model.delete_blob, name, part)
