@@ -81,10 +81,7 @@ class LifecycleRules(Agreement):
     @rule(data=st.data())
     def at(self, data: st.DataObject) -> None:
         name, tag = self._tag(data)
-        at = self._moment(data, name)
-        self.serve(
-            lambda registry: registry.history.at(RepositoryName(name), Tag(tag), at), str, self.model.at, name, tag, at
-        )
+        self._at(name, tag, self._moment(data, name))
 
     @some_past
     @rule(data=st.data(), count=st.sampled_from([1, 1, 2]), preview=st.booleans())
@@ -115,6 +112,11 @@ class LifecycleRules(Agreement):
     def _purge(self, entry_id: int) -> None:
         self.serve(
             lambda registry: registry.trash.purge(entry_id, CALLER), lambda entry: None, self.model.purge, entry_id
+        )
+
+    def _at(self, name: str, tag: str, at: int) -> None:
+        self.serve(
+            lambda registry: registry.history.at(RepositoryName(name), Tag(tag), at), str, self.model.at, name, tag, at
         )
 
     def _repository(self, data: st.DataObject) -> str:

@@ -9,7 +9,7 @@ from tests.model.blobs import BlobRules
 from tests.model.content import Document, index
 from tests.model.lifecycle import LifecycleRules
 from tests.model.manifests import ManifestRules, images, some_document
-from tests.model.state import DAY, HOUR, Kind
+from tests.model.state import DAY, HOUR, Damage, Kind
 from tests.model.upkeep import UpkeepRules
 
 # Less than half of a lease is left, then nothing
@@ -29,19 +29,30 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self.pull_blob(repository, digest, "HEAD")
 
     @some_repository
-    @rule(data=st.data(), document=images, tag=tags, before=st.booleans(), taken=st.booleans(), after=st.booleans())
-    def lose_repository(
-        self, data: st.DataObject, document: Document, tag: str, before: bool, taken: bool, after: bool
-    ) -> None:
-        """Meanwhile its name was taken, maybe by the same content, whose manifests were blobs there."""
+    @rule(data=st.data(), document=images, tag=tags, taken=st.booleans())
+    def lose_repository(self, data: st.DataObject, document: Document, tag: str, taken: bool) -> None:
+        """Its name may be taken meanwhile. It had no tags then."""
         name = self._repository(data)
-        document = self.choose(data, self._indexes_first(name), st.just(document))
+        tagged = sorted(self.model.repositories[name].tags) if name in self.model.repositories else []
+        self._delete_repository(name)
+        lost_at = self.model.now
+        self._advance(1, self.worker)
+        if taken:
+            self.push_complete(name, tag, document)
+        self._undo("repository", None, purge=False)
+        for lost in tagged[:1]:
+            self._at(name, lost, lost_at)
+
+    @precondition(lambda self: self._known())
+    @rule(data=st.data(), before=st.booleans(), after=st.booleans())
+    def push_what_was_lost(self, data: st.DataObject, before: bool, after: bool) -> None:
+        """The newer repository has the same content, whose manifests were blobs there; either may have lost it."""
+        name, document = data.draw(st.sampled_from(self._known()))
         if before:
             self._delete_all(name, document.digest)
         self._delete_repository(name)
         self._advance(1, self.worker)
-        if taken:
-            self.push_complete(name, tag, document)
+        self.push_complete(name, document.digest, document)
         if after:
             self._delete_all(name, document.digest)
         self._undo("repository", None, purge=False)
@@ -69,6 +80,19 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self.push_complete(repository, child.digest, child)
         self._put(repository, parent.digest, parent)
 
+    @precondition(lambda self: self.model.intact)
+    @rule(data=st.data(), how=st.sampled_from(["lost", "short", "rotten"]), healed=st.booleans())
+    def spoil(self, data: st.DataObject, how: Damage, healed: bool) -> None:
+        """The scrub finds it; then a push heals it, or somebody puts the bytes back."""
+        digest = data.draw(st.sampled_from(self.model.intact))
+        self._damage(digest, how if self.model.blobs[digest].data else "lost")
+        self._verify(digest)
+        if healed:
+            self.push_whole(data.draw(repositories), digest, self.model.blobs[digest].data)
+        else:
+            self._damage(digest, "")
+            self._verify(digest)
+
     def _undo(self, kind: Kind, digest: str | None, *, purge: bool) -> None:
         entries = [key for key, one in self.model.trash.items() if (one.kind, one.digest) == (kind, digest)]
         if entries and purge:
@@ -76,11 +100,10 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         elif entries:
             self._restore(entries[-1], None)
 
-    def _indexes_first(self, name: str) -> list[Document]:
-        """Manifests of a repository; those with children more often."""
-        held = self.model.repositories.get(name)
-        known = [one.document for one in held.manifests.values()] if held else []
-        return [one for one in known if any(part.is_child for part in one.parts)] * 3 + known
+    def _known(self) -> list[tuple[str, Document]]:
+        """Repositories and what they hold, in the trash or not; indexes more often."""
+        held = [(name, it.document) for name, one in self.model.repositories.items() for it in one.manifests.values()]
+        return [(name, one) for name, one in held if any(part.is_child for part in one.parts)] * 3 + held
 
     def _live(self) -> list[tuple[str, str]]:
         held = self.model.repositories.items()

@@ -82,9 +82,7 @@ class UpkeepRules(MishapRules):
     @some_blob
     @rule(data=st.data())
     def verify(self, data: st.DataObject) -> None:
-        digest = self.choose_blob(data)[1]
-        wanted = Wanted(digests=[Digest(digest)])
-        self.serve(lambda registry: _verify(registry, wanted), _checked, self.model.verify, digest)
+        self._verify(self.choose_blob(data)[1])
 
     @precondition(lambda self: self.model.due_for_scrub)
     @rule()
@@ -115,9 +113,14 @@ class UpkeepRules(MishapRules):
         self.site.rows.check_files(self.model, everywhere=True)
         assert self.site.rows.query("SELECT count(*) FROM doomed") == [(0,)]
 
+    def _verify(self, digest: str) -> None:
+        wanted = Wanted(digests=[Digest(digest)])
+        self.serve(lambda registry: _verify(registry, wanted), _checked, self.model.verify, digest)
+
     def _collect(self, *, planned: bool) -> None:
-        """A plan tells what the run does."""
+        """A plan tells what the run does, and does nothing."""
         plan = self.site.serve(self.worker, lambda registry: registry.gc.plan()) if planned else None
+        self.site.rows.check_files(self.model, everywhere=False)
         done = self.site.serve(self.worker, lambda registry: registry.gc.run(_always))
         assert done.complete
         assert plan in (None, done), f"planned {plan}, done {done}"
