@@ -159,7 +159,7 @@ class Agreement(RuleBasedStateMachine):
         problems, notes = self.site.fsck()
         damaged = sorted(digest for digest, stored in self.model.blobs.items() if not stored.readable)
         assert sorted(_blob_in(problem) for problem in problems) == damaged, problems
-        assert sorted(notes) == sorted(f"{key} belongs to no blob" for key in self.model.orphans)
+        assert sorted(notes) == sorted(f"{key} belongs to no blob" for key in self.model.orphans), notes
 
 
 def _outcome(act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> object:

@@ -219,9 +219,9 @@ def reachable(model: Model) -> set[str]:
             if digest in seen:
                 continue
             seen.add(digest)
-            for part in repository.manifests[digest].document.parts:
-                if part.is_child and repository.live(part.digest):
-                    waiting.append(part.digest)
-                elif not part.is_foreign or part.digest in repository.blobs:
-                    found.add(part.digest)
+            for part, kind in repository.manifests[digest].needs.items():
+                if kind == "manifest":
+                    waiting.append(part)
+                else:
+                    found.add(part)
     return found

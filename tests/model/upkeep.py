@@ -58,7 +58,7 @@ class UpkeepRules(MishapRules):
         key = f"{algorithm}/{encoded[:2]}/{encoded}.{number:04x}{self.model.now:028x}"
         path = self.site.rows.path_of(key)
         path.write_bytes(content.value)
-        os.utime(path, (self.model.now / 1000, self.model.now / 1000))
+        os.utime(path, ns=(self.model.now * 1_000_000,) * 2)
         self.model.orphans[key] = content.value
 
     @precondition(lambda self: self.model.orphans)
