@@ -44,10 +44,13 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
             self._at(name, lost, lost_at)
 
     @precondition(lambda self: self._known())
-    @rule(data=st.data(), before=st.booleans(), after=st.booleans())
-    def push_what_was_lost(self, data: st.DataObject, before: bool, after: bool) -> None:
+    @rule(data=st.data(), indexed=st.booleans(), before=st.booleans(), after=st.booleans())
+    def push_what_was_lost(self, data: st.DataObject, indexed: bool, before: bool, after: bool) -> None:
         """The newer repository has the same content, whose manifests were blobs there; either may have lost it."""
         name, document = data.draw(st.sampled_from(self._known()))
+        if indexed:
+            document = index([document])
+            self._put(name, document.digest, document)
         if before:
             self._delete_all(name, document.digest)
         self._delete_repository(name)
@@ -58,13 +61,18 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
         self._undo("repository", None, purge=False)
 
     @precondition(lambda self: self._live())
-    @rule(data=st.data(), signed=st.booleans(), purge=st.sampled_from([False, False, True]))
-    def lose_manifest(self, data: st.DataObject, signed: bool, purge: bool) -> None:
+    @rule(
+        data=st.data(),
+        signed=st.sampled_from(["", "digest", "tag"]),
+        tag=tags,
+        purge=st.booleans(),
+    )
+    def lose_manifest(self, data: st.DataObject, signed: str, tag: str, purge: bool) -> None:
         """What it needs was deleted too, and comes back with it; or nothing of it does."""
         name, digest = data.draw(st.sampled_from(self._live()))
         if signed:
             signature = index([], subject=digest)
-            self._put(name, signature.digest, signature)
+            self._put(name, tag if signed == "tag" else signature.digest, signature)
         self._delete_all(name, digest)
         self._undo("manifest", digest, purge=purge)
 
@@ -101,9 +109,8 @@ class StoryRules(BlobRules, ManifestRules, LifecycleRules, UpkeepRules):
             self._restore(entries[-1], None)
 
     def _known(self) -> list[tuple[str, Document]]:
-        """Repositories and what they hold, in the trash or not; indexes more often."""
-        held = [(name, it.document) for name, one in self.model.repositories.items() for it in one.manifests.values()]
-        return [(name, one) for name, one in held if any(part.is_child for part in one.parts)] * 3 + held
+        """Repositories and what they hold, in the trash or not."""
+        return [(name, it.document) for name, one in self.model.repositories.items() for it in one.manifests.values()]
 
     def _live(self) -> list[tuple[str, str]]:
         held = self.model.repositories.items()

@@ -13,14 +13,14 @@ from tests.model.site import new_template
 EXAMPLES = 60
 
 
-@pytest.mark.parametrize("machine", [RequestMachine, LifecycleMachine])
-def test_the_registry_agrees_with_the_model(machine: type[Agreement], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("machine", "steps"), [(RequestMachine, 50), (LifecycleMachine, 60)])
+def test_the_registry_agrees_with_the_model(machine: type[Agreement], steps: int, tmp_path: Path) -> None:
     machine.template = new_template(tmp_path)
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=50,
+            stateful_step_count=steps,
             derandomize=True,
             deadline=None,
             database=None,

@@ -102,11 +102,11 @@ class UpkeepRules(MishapRules):
 
     def end_of_time(self) -> None:
         """Exact garbage: when all leases and the time in the trash are over, what is needed is left, and only that."""
-        for _ in range(3):
+        for planned in (False, True, False):
             self._advance(PAST_EVERYTHING, self.worker)
             if self.model.orphans:
                 self.sweep()
-            self._collect(planned=False)
+            self._collect(planned=planned)
         assert not self.model.trash
         same("reachable", [(digest,) for digest in self.model.blobs], [(one,) for one in reachable(self.model)])
         self.site.rows.check(self.model)
