@@ -24,7 +24,9 @@ DWELLS = (0, 0, 20)
 WEIGHTS = (8, 4, 1)
 LAST_WORKERS = 10
 
-_ELSEWHERE = ("migration.", "recovery.", "upload.expired")
+# Pushers never pass these; tests/crash/lifecycle_kills.py does
+LIFECYCLE = ("gc.", "repository.", "manifest.revived")
+_ELSEWHERE = ("migration.", "recovery.", "upload.expired", *LIFECYCLE)
 SERVING = tuple(name for name in POINTS if not name.startswith(_ELSEWHERE))
 STARTING = ("recovery.registered", "recovery.swept", "database.statement", "database.committed")
 MIGRATING = ("migration.statement", "migration.committing")

@@ -41,7 +41,11 @@ def required_server(folder: Path, challenge: str) -> Iterator[LiveServer]:
     server = LiveServer(folder, required(REGISTRY_HTTP_HOST=f"http://{host}") if challenge == "bearer" else required())
     server.host = host
     server.start()
-    yield server
+    try:
+        yield server
+    except BaseException:
+        server.kill()
+        raise
     if server.running:
         assert server.stop() == 0
 

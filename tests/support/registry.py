@@ -72,9 +72,9 @@ async def start(registry: Registry, algorithm: str = "sha256") -> UploadKey:
     return UploadKey(state.id, NAME, ANYBODY.name)
 
 
-async def push(registry: Registry, data: bytes, name: RepositoryName = NAME) -> Digest:
+async def push(registry: Registry, data: bytes, name: RepositoryName = NAME, caller: Caller = CALLER) -> Digest:
     digest = Digest.of(data, "sha256")
-    await registry.uploads.push(name, CALLER, digest, body(data))
+    await registry.uploads.push(name, caller, digest, body(data))
     return digest
 
 

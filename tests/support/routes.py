@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from registry.api.routing import Route
 from registry.assembly import Registry
 from registry.content.conditions import Conditions
 from registry.content.pushing import Push
-from registry.domain.access import Caller, Identity
+from registry.domain.access import ANYBODY, Caller, Identity
 from registry.domain.names import Digest, RepositoryName, Tag
 from tests.support.images import OCI, Image, blob, encode, image
 from tests.support.registry import CALLER, push
 
 STOCK = RepositoryName("stock/stock")
+# Where grants decide, a server ends the uploads of anybody else
+ADMINISTRATOR = Caller(replace(ANYBODY, name="user:admin"), "request")
 TAG = "v1"
 IMAGE = image("stock")
 # The same parts, another digest
@@ -71,7 +73,7 @@ async def stock(registry: Registry, name: str, content: Image = IMAGE) -> None:
     for part in (*content.blobs, LOOSE):
         digest = Digest(part.digest)
         if not await registry.uploads.mount(repository, digest, STOCK, lambda _: True):
-            await push(registry, part.data, STOCK)
+            await push(registry, part.data, STOCK, ADMINISTRATOR)
             await registry.uploads.mount(repository, digest, STOCK, lambda _: True)
     pushed = Push(repository, Tag(TAG), content.manifest, OCI.manifest, [Tag(TAG)], Conditions())
     await registry.manifests.put(pushed, CALLER)
