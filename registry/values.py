@@ -102,6 +102,10 @@ def rounded_size(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{count / _SIZES[unit]:.1f} {unit}"
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def choice(*words: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value not in words:

@@ -8,27 +8,12 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from registry.admin.inputs import JSON, Input, Time
+from registry.admin.inputs import JSON, Input
 from registry.domain.errors import RegistryError
 from registry.domain.paging import PAGE_LIMIT, Page, PageRequest
 from registry.domain.problems import Problem
 from registry.domain.times import rfc3339
 from registry.web.requests import request_id
-
-__all__ = [
-    "PROBLEM_JSON",
-    "SHOWN",
-    "Limit",
-    "Listed",
-    "PageQuery",
-    "ProblemDetails",
-    "RowId",
-    "Time",
-    "json_response",
-    "listed",
-    "problem_response",
-    "told",
-]
 
 PROBLEM_JSON = "application/problem+json"
 SHOWN = 100
@@ -75,13 +60,13 @@ def listed(page: Page[T], tell: Callable[[T], Told]) -> Listed[Told]:
 def told(shape: type[Told], entry: object, **more: Any) -> Told:
     """What the shape has fields for, from the attributes of those names; times as people read them."""
     found = {name: _plain(name, getattr(entry, name)) for name in shape.__struct_fields__ if hasattr(entry, name)}
-    return shape(**found, **more)
+    return shape(**found | more)
 
 
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return str(value)  # msgspec takes no text of a narrower type
-    is_time = name == "at" or name.endswith("_at")
+    is_time = name in {"at", "since", "until"} or name.endswith("_at")
     return rfc3339(value) if is_time and value is not None else value
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from registry.admin.answers import SHOWN, Limit, Listed, RowId, Time, listed
+from registry.admin.answers import SHOWN, Limit, Listed, RowId, listed
 from registry.admin.grants import HeldGrant, Verb, shown
-from registry.admin.inputs import Input, moment
+from registry.admin.inputs import Input, Time, moment
 from registry.admin.operation import Call
 from registry.domain.audit import EventFilter
 from registry.domain.names import RepositoryName

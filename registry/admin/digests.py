@@ -4,12 +4,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Time
 from registry.admin.operation import Call
-from registry.content.digests import MayPull, PointingTag
+from registry.content.digests import MayPull
 from registry.domain.access import Action
 from registry.domain.names import Digest, RepositoryName
-from registry.domain.times import rfc3339
 
 Kind = Literal["manifest", "blob"]
 
@@ -73,7 +73,8 @@ async def get_digest(call: Call, digest: str) -> DigestSummary:
 async def list_digest_tags(call: Call, digest: str, query: DigestTagsQuery) -> Listed[DigestTag]:
     """Tags that point to a manifest; of a blob, to what holds it. A page may be short, or empty, before the end."""
     found = await _resolved(call, digest, ever=query.ever)
-    return listed(await call.registry.digests.tags(found, _may_pull(call), query.page, ever=query.ever), _tag)
+    page = await call.registry.digests.tags(found, _may_pull(call), query.page, ever=query.ever)
+    return listed(page, lambda one: told(DigestTag, one))
 
 
 async def list_digest_manifests(call: Call, digest: str, query: PageQuery) -> Listed[DigestManifest]:
@@ -97,13 +98,3 @@ def _may_pull(call: Call) -> MayPull:
         return call.registry.policy.decide(call.identity, Action.PULL, name) is None
 
     return may_pull
-
-
-def _tag(one: PointingTag) -> DigestTag:
-    return DigestTag(
-        repository=str(one.repository),
-        tag=str(one.tag),
-        digest=str(one.digest),
-        since=rfc3339(one.since),
-        until=None if one.until is None else rfc3339(one.until),
-    )

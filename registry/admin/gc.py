@@ -2,11 +2,10 @@
 
 from msgspec import Struct
 
-from registry.admin.answers import Time
+from registry.admin.answers import told
+from registry.admin.inputs import Time
 from registry.admin.operation import Call
-from registry.content.gc import Collected, Waiting
 from registry.domain.problems import Missing
-from registry.domain.times import rfc3339
 
 
 class Candidates(Struct, frozen=True, kw_only=True):
@@ -48,13 +47,7 @@ class GcReasons(Struct, frozen=True, kw_only=True):
 async def get_gc(call: Call) -> GcState:
     """When it ran, and what it has before it."""
     task, waiting = await call.registry.tasks.state("gc"), await call.registry.gc.waiting()
-    return GcState(
-        done_at=None if task.done_at is None else rfc3339(task.done_at),
-        running=task.running,
-        wanted=task.wanted,
-        candidates=_candidates(waiting),
-        late=waiting.late / 1000,
-    )
+    return told(GcState, task, candidates=told(Candidates, waiting), late=waiting.late / 1000)
 
 
 async def run_gc(call: Call) -> GcState:
@@ -65,7 +58,7 @@ async def run_gc(call: Call) -> GcState:
 
 async def plan_gc(call: Call) -> GcPlan:
     """What a run would do now; nothing is changed. It takes as long as a run, and a copy of the database."""
-    return _plan(await call.registry.gc.plan())
+    return told(GcPlan, await call.registry.gc.plan())
 
 
 async def explain_gc(call: Call, digest: str) -> GcReasons:
@@ -75,11 +68,3 @@ async def explain_gc(call: Call, digest: str) -> GcReasons:
     if not reasons:
         raise Missing(f"there is no {found} here, in the trash either")
     return GcReasons(digest=str(found), reasons=reasons)
-
-
-def _candidates(waiting: Waiting) -> Candidates:
-    return Candidates(entries=waiting.entries, links=waiting.links, keys=waiting.keys, bytes=waiting.bytes)
-
-
-def _plan(collected: Collected) -> GcPlan:
-    return GcPlan(**{name: getattr(collected, name) for name in GcPlan.__struct_fields__})

@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from registry.admin.answers import Listed, PageQuery, Time, listed
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Time
 from registry.admin.operation import Call
 from registry.content.quarantine import Quarantined
-from registry.domain.times import rfc3339
 
 
 class QuarantinedBlob(Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class VerificationRequest(Struct, frozen=True, kw_only=True):
 
 async def list_quarantine(call: Call, query: PageQuery) -> Listed[QuarantinedBlob]:
     """Blobs that are hidden until they are pushed again, by digest."""
-    return listed(await call.registry.quarantine.list(query.page), _shown)
+    return listed(await call.registry.quarantine.list(query.page), _told)
 
 
 async def verify_digest(call: Call, digest: str) -> VerificationRequest:
@@ -34,11 +34,5 @@ async def verify_digest(call: Call, digest: str) -> VerificationRequest:
     return VerificationRequest(digest=str(found))
 
 
-def _shown(blob: Quarantined) -> QuarantinedBlob:
-    return QuarantinedBlob(
-        digest=str(blob.digest),
-        size=blob.size,
-        found_at=None if blob.found_at is None else rfc3339(blob.found_at),
-        tags=list(blob.affected.tags),
-        more_tags=blob.affected.and_more,
-    )
+def _told(blob: Quarantined) -> QuarantinedBlob:
+    return told(QuarantinedBlob, blob, tags=list(blob.affected.tags), more_tags=blob.affected.and_more)

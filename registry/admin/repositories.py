@@ -5,8 +5,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
-from registry.admin.inputs import Input, RepositoryText
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Input, RepositoryText, Time
 from registry.admin.operation import Call
 from registry.admin.trash import TrashEntry, shown
 from registry.content.overview import Kind

@@ -6,8 +6,8 @@ from msgspec import Meta, Struct, field
 
 from registry.access.logins import ROBOT_USER
 from registry.access.robots import Made
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
-from registry.admin.inputs import Duration, Input, Name, milliseconds
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Duration, Input, Name, Time, milliseconds
 from registry.admin.operation import Call
 from registry.domain.paging import Page
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from registry.admin.answers import Listed, PageQuery, Time, listed
-from registry.admin.inputs import Duration, Input, Name, milliseconds
+from registry.admin.answers import Listed, PageQuery, listed
+from registry.admin.inputs import Duration, Input, Name, Time, milliseconds
 from registry.admin.operation import Call
 from registry.domain.ci import CLAIMS_LIMIT, PROVIDERS, TEXT_LIMIT, VALUES_LIMIT, Rule, parse_rule
 from registry.domain.times import rfc3339

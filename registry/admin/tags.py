@@ -5,8 +5,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
-from registry.admin.inputs import Input, RepositoryText, TagText, moment
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Input, RepositoryText, TagText, Time, moment
 from registry.admin.operation import Call
 from registry.content.history import TAGS_AT_ONCE, Wish
 from registry.domain.access import Action

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
-from registry.admin.inputs import Input, RepositoryText
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Input, RepositoryText, Time
 from registry.admin.needs import entry_id as parse_id
 from registry.admin.operation import Call
-from registry.content.trash import Entry, Restored
+from registry.content.trash import Entry
 from registry.domain.names import NAME_LIMIT, RepositoryName
 from registry.domain.times import rfc3339
 
@@ -83,7 +83,8 @@ async def get_trash_entry(call: Call, entry_id: str) -> TrashEntryDetail:
 async def restore_trash_entry(call: Call, entry_id: str, body: Restoration) -> RestoredContent:
     """Bring it back with what went along. Tags that are there by now stay, and are told as conflicts."""
     name = None if body.name is UNSET else body.name
-    return _restored(await call.registry.trash.restore(parse_id(entry_id), call.caller, name))
+    restored = await call.registry.trash.restore(parse_id(entry_id), call.caller, name)
+    return told(RestoredContent, restored, conflicts=[told(KeptTag, kept) for kept in restored.conflicts])
 
 
 async def purge_trash_entry(call: Call, entry_id: str) -> None:
@@ -97,12 +98,3 @@ def shown(call: Call, entry: Entry) -> TrashEntry:
 
 def _until(call: Call, entry: Entry) -> str:
     return rfc3339(entry.deleted_at + call.registry.trash.keep)
-
-
-def _restored(restored: Restored) -> RestoredContent:
-    return RestoredContent(
-        repository=str(restored.repository),
-        manifests=restored.manifests,
-        tags=restored.tags,
-        conflicts=[told(KeptTag, kept) for kept in restored.conflicts],
-    )

@@ -2,8 +2,8 @@
 
 from msgspec import Struct, field
 
-from registry.admin.answers import Listed, PageQuery, Time, listed, told
-from registry.admin.inputs import Input, Name, Password
+from registry.admin.answers import Listed, PageQuery, listed, told
+from registry.admin.inputs import Input, Name, Password, Time
 from registry.admin.operation import Call
 
 

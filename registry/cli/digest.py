@@ -9,12 +9,11 @@ from cyclopts import Parameter
 from registry.assembly import Registry
 from registry.cli.acting import every, told_time
 from registry.cli.opening import run_on
-from registry.cli.options import AsJson, ConfigFile, Flags
+from registry.cli.options import AsJson, ConfigFile, DigestText, Flags
 from registry.cli.tables import print_table
 from registry.content.digests import PointingTag, Summary
 from registry.values import rounded_size
 
-DigestText: TypeAlias = Annotated[str, Parameter(name="digest", help="A digest, or at least 8 hex digits of it.")]
 Ever: TypeAlias = Annotated[bool, Parameter(name="--ever", negative="", help="Also those that pointed there before.")]
 
 

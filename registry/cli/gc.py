@@ -12,11 +12,11 @@ from cyclopts import Parameter
 from registry.assembly import Registry
 from registry.cli.acting import note, say
 from registry.cli.opening import run_on
-from registry.cli.options import AsJson, ConfigFile, Flags
+from registry.cli.options import AsJson, ConfigFile, DigestText, Flags
 from registry.cli.progress import Progress
 from registry.content.gc import Collected, Progressed, Waiting
 from registry.domain.problems import Conflict
-from registry.values import rounded_size
+from registry.values import counted, rounded_size
 
 POLL_SECONDS = 0.5
 Work: TypeAlias = Callable[[Callable[[], bool], Progressed], Awaitable[Collected]]
@@ -24,7 +24,6 @@ Work: TypeAlias = Callable[[Callable[[], bool], Progressed], Awaitable[Collected
 Sweep: TypeAlias = Annotated[
     bool, Parameter(name="--sweep", negative="", help="Also look through all bytes for those that belong to nothing.")
 ]
-DigestText: TypeAlias = Annotated[str, Parameter(name="digest", help="A digest, or at least 8 hex digits of it.")]
 
 
 def run(*, sweep: Sweep = False, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
@@ -119,9 +118,10 @@ def _tell(collected: Collected, seconds: float, *, as_json: bool) -> None:
 
 
 def _in_words(collected: Collected) -> str:
-    orphans = f", doom {collected.orphans} orphans" if collected.orphans else ""
+    entries = "entry" if collected.expired == 1 else "entries"
+    orphans = f", {counted(collected.orphans, 'orphan')} doomed" if collected.orphans else ""
     return (
-        f"{collected.expired} entries of the trash expired, {collected.blobs} blobs "
-        f"({rounded_size(collected.doomed_bytes)}) doomed, {collected.files} files "
+        f"{collected.expired} {entries} of the trash expired, {counted(collected.blobs, 'blob')} "
+        f"({rounded_size(collected.doomed_bytes)}) doomed, {counted(collected.files, 'file')} "
         f"({rounded_size(collected.freed_bytes)}) removed{orphans}"
     )

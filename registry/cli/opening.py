@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from registry.assembly import Registry, open_registry
 from registry.cli.options import settings
 from registry.config import Settings
-from registry.domain.errors import RegistryError
+from registry.domain.errors import NameUnknown, RegistryError
 from registry.domain.problems import Problem
 from registry.host import HostError, check_owned
 from registry.metadata.database import UnsafeDatabaseError
@@ -45,6 +45,8 @@ def run_on(
         return 1
     except _REFUSALS as error:
         told = str(error.orig if isinstance(error, DBAPIError) else error)
+        if isinstance(error, NameUnknown):
+            told += "; `digestry repository list` shows those that are here, `digestry trash list` what was deleted"
         print(json.dumps({"error": told}) if as_json else f"digestry: {told}", file=None if as_json else sys.stderr)
         return 1
     return code or 0

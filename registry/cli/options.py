@@ -21,6 +21,9 @@ Flags: TypeAlias = Annotated[
         help="A setting as key=value, such as http.addr=127.0.0.1:5001; `config show` lists them.",
     ),
 ]
+Repository: TypeAlias = Annotated[str, Parameter(name="repository", help="A repository's name, such as team/app.")]
+DigestText: TypeAlias = Annotated[str, Parameter(name="digest", help="A digest, or at least 8 hex digits of it.")]
+Yes: TypeAlias = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask.")]
 AsJson: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 

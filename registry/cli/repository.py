@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from registry.assembly import Registry
 from registry.cli.acting import OPERATING, confirm, every, say, told_time
 from registry.cli.opening import run_on
-from registry.cli.options import AsJson, ConfigFile, Flags
+from registry.cli.options import AsJson, ConfigFile, Flags, Repository, Yes
 from registry.cli.tables import print_table
 from registry.content.overview import RepositoryOverview
 from registry.domain.access import OPERATOR
@@ -17,10 +17,7 @@ from registry.domain.names import RepositoryName
 from registry.domain.times import rfc3339
 from registry.values import rounded_size
 
-Name: TypeAlias = Annotated[str, Parameter(name="repository", help="A repository's name, such as team/app.")]
-
 NewName: TypeAlias = Annotated[str, Parameter(name="new-name", help="The name that it gets.")]
-Yes: TypeAlias = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask.")]
 
 
 def list_repositories(*, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
@@ -36,7 +33,7 @@ def list_repositories(*, config: ConfigFile = None, flags: Flags = (), as_json: 
     return run_on(config, flags, show_all, as_json=as_json)
 
 
-def show(name: Name, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
+def show(name: Repository, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
     """How much a repository holds, and when a tag of it last moved."""
 
     async def tell(registry: Registry) -> None:
@@ -50,14 +47,15 @@ def show(name: Name, /, *, config: ConfigFile = None, flags: Flags = (), as_json
 
 
 def delete(
-    name: Name, /, *, yes: Yes = False, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False
+    name: Repository, /, *, yes: Yes = False, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False
 ) -> int:
     """Delete a repository with all that is in it. It can be restored for as long as `trash.keep` says."""
 
     async def remove(registry: Registry) -> None:
         found = await registry.overview.repository(RepositoryName.parse(name))
         if not yes:
-            confirm(f"{name}: {_row(found)[1]} tags, {_row(found)[2]}; it goes into the trash", name)
+            tags = "1 tag" if found.tags == 1 else f"{_row(found)[1]} tags"
+            confirm(f"{name}: {tags}, {_row(found)[2]}; it goes into the trash", name)
         entry = await registry.repositories.delete(RepositoryName(name), OPERATING)
         until = rfc3339(entry.deleted_at + registry.trash.keep)
         say(
@@ -70,7 +68,7 @@ def delete(
 
 
 def rename(
-    name: Name, new_name: NewName, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False
+    name: Repository, new_name: NewName, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False
 ) -> int:
     """Give a repository another name. Whoever pulls or pushes needs to know it, and a grant on it."""
 

@@ -10,8 +10,7 @@ from cyclopts.validators import Number
 from registry.assembly import Registry
 from registry.cli.acting import OPERATING, TIME, Time, every, note, say, told_time
 from registry.cli.opening import run_on
-from registry.cli.options import AsJson, ConfigFile, Flags
-from registry.cli.repository import Name
+from registry.cli.options import AsJson, ConfigFile, Flags, Repository
 from registry.cli.tables import print_table, short
 from registry.content.history import Change, Move, Wish
 from registry.content.overview import TagOverview
@@ -35,7 +34,9 @@ Limit: TypeAlias = Annotated[
 ]
 
 
-def list_tags(repository: Name, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False) -> int:
+def list_tags(
+    repository: Repository, /, *, config: ConfigFile = None, flags: Flags = (), as_json: AsJson = False
+) -> int:
     """Tags of a repository, by name."""
 
     async def show(registry: Registry) -> None:

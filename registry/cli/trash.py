@@ -1,23 +1,36 @@
 """`digestry trash list|restore|purge`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from registry.assembly import Registry
 from registry.cli.acting import OPERATING, confirm, every, say
 from registry.cli.opening import run_on
-from registry.cli.options import AsJson, ConfigFile, Flags
-from registry.cli.repository import Yes
+from registry.cli.options import AsJson, ConfigFile, Flags, Yes
 from registry.cli.tables import print_table, short
 from registry.content.trash import Entry, Restored
 from registry.domain.access import OPERATOR
 from registry.domain.names import RepositoryName
 from registry.domain.times import rfc3339
+from registry.values import counted, written_duration
 
-EntryId: TypeAlias = Annotated[int, Parameter(name="id", help="As `trash list` has it.")]
+
+class Id(int):
+    """Of an entry; the word that the help shows."""
+
+
+def _id(kind: type, tokens: Sequence[Token]) -> Id:
+    text = tokens[0].value
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("expected the id of an entry; `digestry trash list` shows it")
+    return Id(text)
+
+
+EntryId: TypeAlias = Annotated[Id, Parameter(name="id", converter=_id, n_tokens=1, help="As `trash list` has it.")]
 Where: TypeAlias = Annotated[str | None, Parameter(name="--repository", help="In which repository.")]
 NewName: TypeAlias = Annotated[
     str | None, Parameter(name="--as", help="Another name to come back under, of a repository or of a tag.")
@@ -73,8 +86,9 @@ def purge(
         if not yes:
             confirm(f"{entry.kind} {_what(entry)}: it can't be restored any more", str(entry_id))
         await registry.trash.purge(entry_id, OPERATING)
-        told = _told(entry, registry.trash.keep)
-        say(f"the {entry.kind} {_what(entry)} can't be restored any more", told, as_json=as_json)
+        waits = written_duration(registry.settings.gc.trash)
+        text = f"the {entry.kind} {_what(entry)} can't be restored any more; what only it used is freed after {waits}"
+        say(text, _told(entry, registry.trash.keep), as_json=as_json)
 
     return run_on(config, flags, give_up, as_json=as_json)
 
@@ -104,7 +118,7 @@ def _what(entry: Entry) -> str:
 
 def _in_words(restored: Restored) -> str:
     name = restored.repository
-    lines = [f"{name}: {restored.manifests} manifests and {restored.tags} tags are back"]
+    lines = [f"{name}: {counted(restored.manifests, 'manifest')}, {counted(restored.tags, 'tag')} back"]
     for kept in restored.conflicts:
         lines.append(f"{name}:{kept.tag} stays at {kept.kept}; it was {kept.restored}")
         lines.append(f"  to go back to that: digestry tag rollback {name}:{kept.tag} --to {kept.restored}")

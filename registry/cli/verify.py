@@ -79,7 +79,7 @@ class _Telling:
             print(json.dumps({"blobs": self._blobs, "bytes": self._read, "wrong": self.wrong}))
         else:
             size = values.rounded_size(self._read)
-            print(f"verified {self._blobs} blobs, {size}: {self.wrong or 'none'} wrong")
+            print(f"verified {values.counted(self._blobs, 'blob')}, {size}: {self.wrong or 'none'} wrong")
 
 
 def verify(

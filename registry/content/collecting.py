@@ -27,11 +27,14 @@ from storage.errors import BlobMissing, StorageError
 T = TypeVar("T")
 
 FEWEST_ROWS, MOST_ROWS = 5, 100
-MOST_SECONDS = 0.02
+# What one transaction may make a push wait; a push has several
+MOST_SECONDS = 0.005
+# Unlinked at once: what a file system's journal has to write before the next push is durable
+MOST_KEYS = 25
 log = logging.getLogger(__name__)
 
 # Of the time that it works, how much it leaves to others
-PAUSE = 1.0
+PAUSE = 3.0
 SHORTEST_PAUSE = 0.002
 
 
@@ -149,9 +152,11 @@ class Collector:
     async def _remove_bytes(self) -> AsyncIterator[None]:
         """A key that can't be deleted now is left for the next run, and keeps no other."""
         before, after = await self._database.read(current_time) - self._limits.doomed, (0, "")
-        while dead := await self._database.read(garbage.dead, before, after, MOST_ROWS):
+        while dead := await self._database.read(garbage.dead, before, after, MOST_KEYS):
+            began = time.monotonic()
             gone = [one for one in dead if await self._is_deleted(one.key)]
             await self._database.write(garbage.forget_dead, [one.key for one in gone])
+            await self._rest(time.monotonic() - began)
             crash_point("gc.forgotten")
             self._done.files += len(gone)
             self._done.freed_bytes += sum(one.size for one in gone)
@@ -195,9 +200,12 @@ class Collector:
             self._rows = max(self._rows // 2, FEWEST_ROWS)
         elif seconds < MOST_SECONDS / 2:
             self._rows = min(self._rows * 2, MOST_ROWS)
+        await self._rest(seconds)
+        return result
+
+    async def _rest(self, seconds: float) -> None:
         if self._pause:
             await asyncio.sleep(max(seconds * self._pause, SHORTEST_PAUSE))
-        return result
 
 
 @on_full_disk

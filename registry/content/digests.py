@@ -121,7 +121,7 @@ class Digests:
             if len(found) > NAMED:
                 break
         if not found:
-            raise Missing(f"there is nothing under {text} that you may pull")
+            raise _nothing(text, may_pull)
         if len(found) > 1:
             more = ["and more"] if len(found) > NAMED else []
             raise Conflict(f"{text} may be {', '.join([*found[:NAMED], *more])}; give more digits")
@@ -138,7 +138,7 @@ class Digests:
         holders = await self._first(digest, may_pull, LOOKED_AT)
         summary = await self._database.read(_summary, digest, holders, everything=may_pull is None)
         if summary is None:
-            raise Missing(f"there is nothing under {digest} that you may pull")
+            raise _nothing(digest, may_pull)
         return summary
 
     async def tags(
@@ -222,6 +222,10 @@ class Digests:
         while (some := await self._database.read(digests.freed_by_repository, repository_id, last, ROWS)).links:
             freed, links, last = freed + some.bytes, links + some.links, some.last
         return freed, links
+
+
+def _nothing(text: str, may_pull: MayPull | None) -> Missing:
+    return Missing(f"there is nothing under {text}{'' if may_pull is None else ' that you may pull'}")
 
 
 def _summary(connection: Connection, digest: Digest, holders: Sequence[Holder], *, everything: bool) -> Summary | None:

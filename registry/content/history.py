@@ -168,6 +168,7 @@ def _bring_back(connection: Connection, scene: Scene, wish: Wish, digest: Digest
         return
     if not hiding.hidden_of(connection, scene.repository_id, [digest]):
         raise Conflict(
-            f"{wish.repository}:{wish.tag} can't go back to {digest}: this manifest is not here any more; push it again"
+            f"{wish.repository}:{wish.tag} can't go back to {digest}: no such manifest is there (any more); "
+            "the tag's history says which it had, and a push brings one back"
         )
     revive(connection, scene, digest)

@@ -40,7 +40,7 @@ def garbage(digestry: Commands) -> Commands:
 
 def test_a_run_says_what_it_did(garbage: Commands) -> None:
     said = garbage.done("gc", "run")
-    assert said.out.startswith("0 entries of the trash expired, 1 blobs (5 B) doomed, 0 files (0 B) removed, in ")
+    assert said.out.startswith("0 entries of the trash expired, 1 blob (5 B) doomed, 0 files (0 B) removed, in ")
     again = garbage.done("gc", "run", "--json").json
     assert (again["blobs"], again["complete"]) == (0, True)
 

@@ -150,7 +150,7 @@ def test_a_deletion_says_how_to_undo_it(site: Site) -> None:
     left = parse_rfc3339(undo.split()[1]) - wall_clock()
     assert 13 * DAY < left <= 14 * DAY
     assert site.digestry.done("repository", "list", "--json").json == []
-    assert site.digestry.done(*command).out == "team/app: 3 manifests and 2 tags are back\n"
+    assert site.digestry.done(*command).out == "team/app: 3 manifests, 2 tags back\n"
     assert site.prod() == site.three
 
 
@@ -199,7 +199,7 @@ def test_a_newer_repository_keeps_its_tags(site: Site) -> None:
     asyncio.run(site.push())
     newer = site.prod()
     said = site.digestry.done("trash", "restore", str(entry)).out.splitlines()
-    assert said[0] == "team/app: 3 manifests and 1 tags are back"
+    assert said[0] == "team/app: 3 manifests, 1 tag back"
     assert said[1] == f"team/app:prod stays at {newer}; it was {site.three}"
     assert site.prod() == newer
     site.digestry.done(*said[2].partition("digestry ")[2].split())
@@ -238,7 +238,7 @@ def test_a_purge_is_for_good(site: Site) -> None:
         terminal.type("no\n")
         assert terminal.end() == 1
     said = site.digestry.done("trash", "purge", entry, "--yes").out
-    assert said == "the repository team/app can't be restored any more\n"
+    assert said == "the repository team/app can't be restored any more; what only it used is freed after 1d\n"
     for command in ("restore", "purge"):
         assert f"nothing under {entry} in the trash" in site.digestry.refused("trash", command, entry, *_yes(command))
 

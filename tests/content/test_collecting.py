@@ -167,7 +167,8 @@ async def test_a_plan_says_what_the_run_then_does(registry: Registry, clock: Clo
 async def test_it_stops_between_any_two_steps_and_goes_on(
     registry: Registry, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "MOST_ROWS", 1)
+    for limit in ("MOST_ROWS", "MOST_KEYS"):
+        monkeypatch.setattr(collecting, limit, 1)
     for number in range(5):
         await push(registry, b"%d" % number)
     await registry.manifests.delete(NAME, await push_image(registry), Conditions(), CALLER)

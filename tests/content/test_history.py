@@ -213,7 +213,7 @@ async def test_from_the_trash(shelf: Shelf) -> None:
 async def test_what_was_purged_must_be_pushed_again(shelf: Shelf) -> None:
     one, two = await shelf.image("one", A), await shelf.image("two", A)
     await shelf.registry.trash.purge((await shelf.delete(one)).id, CALLER)
-    with pytest.raises(Conflict, match=f"can't go back to {one}.*push it again"):
+    with pytest.raises(Conflict, match=f"can't go back to {one}.*a push brings one back"):
         await back(shelf, Wish(NAME, A))
     with pytest.raises(Conflict):
         await back(shelf, Wish(NAME, B, ABSENT))
