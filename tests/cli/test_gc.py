@@ -88,7 +88,7 @@ def test_two_runs_take_turns(garbage: Commands, monkeypatch: pytest.MonkeyPatch)
     said = garbage.done("gc", "run")
     other.join()
     assert "note: gc runs already" in said.err
-    assert "1 blobs (5 B) doomed" in said.out
+    assert "1 blob (5 B) doomed" in said.out
 
 
 def test_no_run_judges_by_a_clock_that_was_set(garbage: Commands) -> None:
