@@ -122,7 +122,7 @@ async def test_tags_go_back_together(world: World, place: Place) -> None:
     ("wish", "status", "told"),
     [
         ({"tag": "v", "expected": ABSENT}, 412, f"now, not {ABSENT}"),
-        ({"tag": "v", "digest": ABSENT}, 409, "push it again"),
+        ({"tag": "v", "digest": ABSENT}, 409, "a push brings one back"),
         ({"tag": "v", "digest": "00000000"}, 404, "nothing under 00000000"),
         ({"tag": "v", "digest": "0000000"}, 400, "8 digits or more"),
         ({"tag": "v", "digest": "md5:00000000"}, 400, "a digest is"),

@@ -96,7 +96,7 @@ def test_what_a_tag_pointed_to(site: Site) -> None:
         (["rollback", "team/app:first"], "team/app:first pointed to nothing else before"),
         (["rollback", "team/app:prod", "--to", "12"], "8 digits or more"),
         (["rollback", "team/app:prod", "--to", "0" * 8], "there is nothing under 00000000"),
-        (["rollback", "team/app:prod", "--to", ABSENT], "push it again"),
+        (["rollback", "team/app:prod", "--to", ABSENT], "a push brings one back"),
         (["rollback", "team/app:prod", "--to", ABSENT, "--at", "2h"], "give --to or --at, not both"),
         (["rollback", "team/app:prod", "--expect", ABSENT], f"now, not {ABSENT}"),
         (["rollback", "team/app:prod", "team/app:prod"], "once"),
