@@ -34,7 +34,7 @@ MOST_KEYS = 25
 log = logging.getLogger(__name__)
 
 # Of the time that it works, how much it leaves to others
-PAUSE = 3.0
+PAUSE = 4.0
 SHORTEST_PAUSE = 0.002
 
 
