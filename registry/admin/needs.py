@@ -5,7 +5,7 @@ from registry.domain.access import Action
 from registry.domain.errors import Denied, Unauthorized
 from registry.domain.grants import ALL, Pattern
 from registry.domain.names import RepositoryName
-from registry.domain.paging import ID_DIGITS
+from registry.domain.paging import row_id
 from registry.domain.problems import Missing
 
 
@@ -128,9 +128,10 @@ def entry_id(text: str) -> int:
 
 
 def _row_id(what: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= ID_DIGITS):
+    found = row_id(text)
+    if found is None:
         raise Missing(f"the id of {what} is a number")
-    return int(text)
+    return found
 
 
 NOTHING = Need("nothing, not even a login", _nothing)

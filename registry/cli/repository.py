@@ -15,7 +15,7 @@ from registry.content.overview import RepositoryOverview
 from registry.domain.access import OPERATOR
 from registry.domain.names import RepositoryName
 from registry.domain.times import rfc3339
-from registry.values import rounded_size
+from registry.values import counted, rounded_size
 
 NewName: TypeAlias = Annotated[str, Parameter(name="new-name", help="The name that it gets.")]
 
@@ -54,7 +54,7 @@ def delete(
     async def remove(registry: Registry) -> None:
         found = await registry.overview.repository(RepositoryName.parse(name))
         if not yes:
-            tags = "1 tag" if found.tags == 1 else f"{_row(found)[1]} tags"
+            tags = f"{found.tags}+ tags" if found.more_tags else counted(found.tags, "tag")
             confirm(f"{name}: {tags}, {_row(found)[2]}; it goes into the trash", name)
         entry = await registry.repositories.delete(RepositoryName(name), OPERATING)
         until = rfc3339(entry.deleted_at + registry.trash.keep)

@@ -15,6 +15,7 @@ from registry.cli.tables import print_table, short
 from registry.content.trash import Entry, Restored
 from registry.domain.access import OPERATOR
 from registry.domain.names import RepositoryName
+from registry.domain.paging import row_id
 from registry.domain.times import rfc3339
 from registry.values import counted, written_duration
 
@@ -24,10 +25,10 @@ class Id(int):
 
 
 def _id(kind: type, tokens: Sequence[Token]) -> Id:
-    text = tokens[0].value
-    if not text.isascii() or not text.isdigit():
+    found = row_id(tokens[0].value)
+    if found is None:
         raise ValueError("expected the id of an entry; `digestry trash list` shows it")
-    return Id(text)
+    return Id(found)
 
 
 EntryId: TypeAlias = Annotated[Id, Parameter(name="id", converter=_id, n_tokens=1, help="As `trash list` has it.")]

@@ -156,11 +156,11 @@ class Collector:
             began = time.monotonic()
             gone = [one for one in dead if await self._is_deleted(one.key)]
             await self._database.write(garbage.forget_dead, [one.key for one in gone])
-            await self._rest(time.monotonic() - began)
             crash_point("gc.forgotten")
             self._done.files += len(gone)
             self._done.freed_bytes += sum(one.size for one in gone)
             after = (dead[-1].doomed_at, dead[-1].key)
+            await self._rest(time.monotonic() - began)
             yield
 
     async def _is_deleted(self, key: str) -> bool:

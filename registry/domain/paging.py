@@ -14,6 +14,11 @@ ID_DIGITS = 18
 T = TypeVar("T")
 
 
+def row_id(text: str) -> int | None:
+    """The id of a row, None for what can't be one."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= ID_DIGITS else None
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Entries, and where the next page starts when there is one."""
@@ -43,9 +48,10 @@ class PageRequest:
         """`last` of a list by row ids, None at its start; raise Invalid."""
         if not self.last:
             return None
-        if not (self.last.isascii() and self.last.isdigit() and len(self.last) <= ID_DIGITS):
+        found = row_id(self.last)
+        if found is None:
             raise Invalid("`after` is the `next` of the page before")
-        return int(self.last)
+        return found
 
     def cut(self, entries: Sequence[str]) -> Page[str]:
         """A page of at most `limit` entries; there is another one when more were found."""

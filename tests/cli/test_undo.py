@@ -170,10 +170,18 @@ def test_a_terminal_is_asked_for_the_name(site: Site, typed: str, code: int) -> 
     assert len(left) == code
 
 
+@pytest.mark.parametrize("entry", ["team/app", "9" * 19, "٣"])
+@pytest.mark.parametrize("command", ["restore", "purge"])
+def test_what_is_no_id_is_told_where_ids_are(site: Site, command: str, entry: str) -> None:
+    with pytest.raises(cyclopts.CycloptsError, match="`digestry trash list` shows it"):
+        site.digestry("trash", command, entry)
+
+
 def test_a_rename(site: Site) -> None:
     assert site.digestry.done("repository", "rename", "team/app", "team/old").out == "team/app is team/old now\n"
     assert site.prod("team/old") == site.three
-    assert "no such repository" in site.digestry.refused("repository", "rename", "team/app", "team/other")
+    missing = site.digestry.refused("repository", "rename", "team/app", "team/other")
+    assert "no such repository; `digestry repository list`" in missing and "`digestry trash list`" in missing
     assert "choose another name" in site.digestry.refused("repository", "rename", "team/old", "team/old")
     told = site.digestry.done("repository", "rename", "team/old", "team/app", "--json").json
     assert told == {"repository": "team/app", "before": "team/old"}
